@@ -1,0 +1,39 @@
+# make        the environment in .venv
+# make demo   samples, train, export, predict in demo/
+# make test   the tests
+# make check  the tests, and what ruff and mypy --strict say
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: env demo test check clean
+
+env: .venv/.installed
+
+# --editable: the environment follows the checkout; .installed is touched last, so a broken install is tried again.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: env
+	mkdir -p demo
+	cd demo && $(BIN)/alexnet-tk samples images/
+	cd demo && $(BIN)/alexnet-tk train --overwrite
+	cd demo && $(BIN)/alexnet-tk export model.pt --overwrite
+	cd demo && $(BIN)/alexnet-tk predict images/ --top5 --output answers.csv --overwrite
+	cd demo && $(BIN)/alexnet-tk predict images/*/0000.png --top5 --format table
+	@echo 'In demo/: images/ (1,000 pictures), model.pt (checkpoint), model.onnx (the network to deploy), answers.csv (all answers).'
+
+test: env
+	$(BIN)/python -m pytest -q
+
+check: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

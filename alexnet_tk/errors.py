@@ -1,0 +1,89 @@
+"""Every error that a user of the library or of the command line can meet.
+
+    AlexnetError                  exit code 1: the work could not be done
+    ├── UsageError                exit code 2: what was asked for makes no sense
+    │   └── RecipeError           an unknown recipe or key, a wrong type, an impossible network
+    ├── InputError                pictures that were named and are not there
+    ├── DataError                 training data that can't be used
+    ├── PictureError              one picture that can't be read (a `failed` record in predictions)
+    ├── CheckpointError           a file that is no checkpoint of ours
+    ├── ModelError                an ONNX file that can't be used
+    ├── ExportError               an export whose answers differ from the checkpoint's
+    ├── DeviceError               a device that was asked for and does not work
+    ├── OutputError               an output that exists or can't be written
+    └── MissingExtraError         a package that an extra of this project brings
+
+Messages are one line: they name the thing that is wrong and the next step.
+"""
+
+
+class AlexnetError(Exception):
+    """The root of the tree; `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(AlexnetError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """An unknown recipe or key, a value of the wrong type, an impossible network."""
+
+
+class InputError(AlexnetError):
+    """Pictures that were named and are not there; found before any work begins."""
+
+
+class DataError(AlexnetError):
+    """Training data that can't be used."""
+
+
+class PictureError(AlexnetError):
+    """One picture that can't be read; the message is the reason without the path."""
+
+
+class CheckpointError(AlexnetError):
+    """A file that is no checkpoint of ours, or a broken one."""
+
+
+class ModelError(AlexnetError):
+    """An ONNX file that can't be used."""
+
+
+class ExportError(AlexnetError):
+    """An export whose answers differ from those of its checkpoint."""
+
+
+class DeviceError(AlexnetError):
+    """A device that was asked for and does not work."""
+
+
+class OutputError(AlexnetError):
+    """An output that exists already or can't be written."""
+
+
+class MissingExtraError(AlexnetError):
+    """A package is missing that one of this project's extras brings."""
+
+    # The first part of a module's name, and the extra that brings it.
+    EXTRAS = {  # noqa: RUF012  a constant
+        "torch": "train",
+        "onnx": "train",
+        "onnxscript": "train",
+        "tensorboard": "train",
+        "matplotlib": "train",
+        "pyarrow": "parquet",
+        "ray": "ray",
+    }
+
+    @classmethod
+    def of(cls, error: ModuleNotFoundError) -> "MissingExtraError | None":
+        """The error to show for a failed import, or None where no extra of ours brings the module."""
+        package = (error.name or "").partition(".")[0]
+        if package not in cls.EXTRAS:
+            return None
+        extra = f"alexnet-tk[{cls.EXTRAS[package]}]"
+        return cls(f"this command needs {package}, which is not installed: pip install '{extra}'")

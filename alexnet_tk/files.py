@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alexnet_tk.errors import OutputError
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Raise `OutputError` if `path` can't become a new file; called before the work, not after it."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file for the output")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; give --overwrite to replace it, or another --output")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"the folder {folder} does not exist; make it, or give another --output")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"the folder {folder} can't be written to; give another --output")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name when the block ends well.
+
+    What is written there is flushed to the disk before it is renamed, so a crash leaves the old
+    file or the new one, never half of one. If the block raises, the temporary file goes away.
+
+    Raises
+    ------
+    OutputError
+        the file can't be written: no permission, a full disk, a folder that has gone
+
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror}") from error
+    os.close(descriptor)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o666 & ~_umask())  # mkstemp made it private
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The process's mask of file permissions, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

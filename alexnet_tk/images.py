@@ -1,0 +1,133 @@
+"""From a picture's file to the pixels that a network takes: uint8, RGB, one square of fixed size.
+
+The same function serves training, export's proof and prediction, so they can't differ.
+"""
+
+import os
+from functools import cache
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from alexnet_tk.errors import PictureError
+from alexnet_tk.recipe import Preprocess
+
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# Formats whose files Pillow recognises by their first bytes and has no decoder for.
+_UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
+
+
+@cache
+def endings() -> frozenset[str]:
+    """The endings, in lower case with their dot, of the files that count as pictures in a folder."""
+    return frozenset(
+        ending
+        for ending, kind in Image.registered_extensions().items()
+        if kind in Image.OPEN and kind not in _UNREADABLE_FORMATS
+    )
+
+
+def load(
+    source: str | bytes | os.PathLike[str] | IO[bytes], preprocess: Preprocess, size: int
+) -> NDArray[np.uint8]:
+    """Open, orient, convert, scale and centre-crop a picture.
+
+    Parameters
+    ----------
+    source
+        a path or an open binary file
+    preprocess
+        `resize` is the length of the shorter side after scaling, `filter` how it is scaled
+    size
+        the side of the centre crop in pixels, at most `preprocess.resize`
+
+    Returns
+    -------
+    uint8 (size, size, 3), red, green, blue
+
+    Raises
+    ------
+    PictureError
+        the file is missing, empty, no picture, broken or too large; the message is the reason
+
+    """
+    try:
+        with Image.open(source) as picture:
+            return fit(picture, preprocess, size)
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError("no such file") from None
+    except PermissionError:
+        raise PictureError("no permission to read it") from None
+    except IsADirectoryError:
+        raise PictureError("a folder, not a picture, or one that can't be listed") from None
+    except UnidentifiedImageError:
+        raise PictureError(
+            "empty file" if _is_empty(source) else "not a picture that Pillow can read"
+        ) from None
+    except Image.DecompressionBombError:
+        raise PictureError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
+    except Exception as error:
+        # Decoders meet broken files with whatever comes to hand: OSError, ValueError, SyntaxError,
+        # struct.error, IndexError, … One picture's rubbish must not end a night's run.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PictureError(f"broken picture: {reason}") from error
+
+
+def fit(picture: Image.Image, preprocess: Preprocess, size: int) -> NDArray[np.uint8]:
+    """As `load`, for a picture that Pillow has opened or made; decoding errors are Pillow's own."""
+    shorter = min(picture.size)
+    if shorter > preprocess.resize:
+        # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is needed.
+        scale = preprocess.resize / shorter
+        picture.draft(None, (round(picture.width * scale), round(picture.height * scale)))
+    picture = to_rgb(_upright(picture))
+
+    # The crop begins on a whole pixel of the scaled picture, so cropping the larger square that
+    # training keeps gives the same pixels as scaling and cropping at once.
+    scale = min(picture.size) / preprocess.resize
+    margin = (preprocess.resize - size) // 2
+    left = (picture.width - min(picture.size)) / 2 + margin * scale
+    top = (picture.height - min(picture.size)) / 2 + margin * scale
+    # Rounding must not push the box over the edge by a billionth of a pixel.
+    box = (left, top, min(left + size * scale, picture.width), min(top + size * scale, picture.height))
+    return np.asarray(picture.resize((size, size), FILTERS[preprocess.filter], box=box))
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its orientation tag says; a broken tag counts as none."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:
+        return picture
+    return picture if orientation == 1 else ImageOps.exif_transpose(picture)
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """The picture in mode RGB: 16 bits scaled to 8, transparent parts on white."""
+    if picture.mode.startswith("I"):  # 16 bits for a channel, held in 16 or 32; convert() would clip at 255
+        wide = np.asarray(picture).astype(np.int64)
+        if picture.mode != "I" or wide.max(initial=0) > 255:
+            wide >>= 8
+        picture = Image.fromarray(wide.clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def _is_empty(source: object) -> bool:
+    try:
+        return isinstance(source, (str, bytes, os.PathLike)) and os.stat(source).st_size == 0  # noqa: PTH116
+    except OSError:
+        return False

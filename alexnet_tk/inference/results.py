@@ -1,0 +1,80 @@
+"""The record of a prediction and the forms in which it is written."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TextIO
+
+# A record holds more digits than float32 has meaning for; six are written.
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Record:
+    """The answer for one picture: `labels` and their `probabilities` from the most probable down.
+
+    A picture that could not be read has an error, and no labels.
+    """
+
+    path: str
+    error: str = ""
+    labels: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """Either "ok" or "failed"."""
+        return "failed" if self.error else "ok"
+
+    def row(self, topk: int) -> dict[str, str | float | None]:
+        """The record as named columns; the ranks of a failed record are None."""
+        row: dict[str, str | float | None] = {"path": self.path, "status": self.status, "error": self.error}
+        for rank in range(topk):
+            row[f"label_{rank + 1}"] = None if self.error else self.labels[rank]
+            row[f"probability_{rank + 1}"] = (
+                None if self.error else float(f"{self.probabilities[rank]:.{DIGITS}g}")
+            )
+        return row
+
+
+@dataclass
+class Totals:
+    """What became of the pictures."""
+
+    answered: int = 0
+    failed: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        if record.error:
+            self.failed += 1
+            self.reasons[record.error] = self.reasons.get(record.error, 0) + 1
+        else:
+            self.answered += 1
+
+
+def csv_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
+    """Writes the header now and a line for each record it is called with (RFC 4180, lines end in LF)."""
+    writer = csv.DictWriter(stream, list(Record("", "none").row(topk)), lineterminator="\n")
+    writer.writeheader()
+
+    def write(record: Record) -> None:
+        writer.writerow(record.row(topk))
+        stream.flush()
+
+    return write
+
+
+def jsonl_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
+    """Writes a line with an object for each record it is called with; ASCII, with surrogate escapes."""
+
+    def write(record: Record) -> None:
+        stream.write(json.dumps(record.row(topk)) + "\n")
+        stream.flush()
+
+    return write
+
+
+WRITERS = {"csv": csv_writer, "jsonl": jsonl_writer}

@@ -1,0 +1,6 @@
+"""How weights are found: `train` takes pictures and a recipe and writes a checkpoint. Needs torch."""
+
+from alexnet_tk.training.checkpoint import Checkpoint
+from alexnet_tk.training.loop import Progress, train
+
+__all__ = ["Checkpoint", "Progress", "train"]

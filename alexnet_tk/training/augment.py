@@ -1,0 +1,105 @@
+"""Random changes of training pictures (section 4.1), and the square that validation looks at.
+
+What happens to a picture is a function of (seed, epoch, its number) alone: each epoch's random
+numbers are drawn as tables over the whole training set, so batches, processes and a resumed run
+can't change them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from alexnet_tk.recipe import Recipe
+from alexnet_tk.training.dataset import Statistics
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The random numbers of one epoch over a training set of N pictures."""
+
+    size: int  # of a crop, pixels
+    order: NDArray[np.int64]  # (N,) the order in which the pictures are seen
+    corner: NDArray[np.int64]  # (N, 2) top and left of the crop, pixels
+    mirror: NDArray[np.bool_]  # (N,)
+    color: NDArray[np.float32]  # (N, 3) how far along each principal component, in its deviations
+    angle: NDArray[np.float32]  # (N,) radians
+
+    @classmethod
+    def draw(cls, recipe: Recipe, epoch: int, pictures: int) -> "Epoch":
+        """Draw for so many pictures; whatever the recipe turns off leaves the other numbers as they are."""
+        augment, size = recipe.augment, recipe.network.image_size
+        margin = recipe.preprocess.resize - size
+        random = np.random.default_rng([recipe.train.seed, epoch])
+        order = random.permutation(pictures)
+        corner = random.integers(0, margin, (pictures, 2), endpoint=True)
+        mirror = random.random(pictures) < 0.5
+        color = random.standard_normal((pictures, 3), dtype=np.float32)
+        angle = random.uniform(-1, 1, pictures).astype(np.float32)
+        return cls(
+            size,
+            order,
+            corner if augment.crop else np.full_like(corner, margin // 2),
+            mirror & augment.mirror,
+            color * np.float32(augment.color),
+            angle * np.float32(np.radians(augment.rotate)),
+        )
+
+    def crop(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """The crop of the picture with this number, uint8 (S, S, 3) of (R, R, 3); a view."""
+        top, left = self.corner[index]
+        return picture[top : top + self.size, left : left + self.size]
+
+    def change(self, pictures: Tensor, indices: NDArray[np.int64], statistics: Statistics) -> Tensor:
+        """Mirror, rotate and colour a batch on its device.
+
+        The colour shift is V (√λ ∘ g) with g ~ N(0, σ²) for each component: eigenvectors V and
+        *standard deviations* √λ of the training set's colours. Section 4.1 prints λ itself, which would
+        shift a 0..255 picture by hundreds of grey levels; the authors' code draws with deviations.
+
+        Parameters
+        ----------
+        pictures
+            uint8 (B, S, S, 3)
+        indices
+            the pictures' numbers in the training set, int64 (B,)
+        statistics
+            of the training set
+
+        Returns
+        -------
+        float32 (B, S, S, 3), about 0..255 and not clipped, as in the authors' code
+
+        """
+
+        def batch(table: NDArray[np.generic]) -> Tensor:
+            return torch.from_numpy(table[indices]).to(pictures.device, non_blocking=True)
+
+        mirrored = batch(self.mirror)[:, None, None, None]
+        x = torch.where(mirrored, pictures.flip(2), pictures).float()
+        if self.angle.any():
+            x = rotate(x, batch(self.angle))
+        if self.color.any():
+            deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
+            shift = (self.color * deviations) @ np.array(statistics.eigenvectors, np.float32).T
+            x = x + batch(shift)[:, None, None, :]
+        return x
+
+
+def rotate(pictures: Tensor, angle: Tensor) -> Tensor:
+    """Pictures float (B, S, S, 3), each turned by its angle (B,) in radians; edges are mirrored."""
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    theta = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)  # (B, 2, 3)
+    x = pictures.permute(0, 3, 1, 2)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return x.permute(0, 2, 3, 1)
+
+
+def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The centre crop that prediction takes too, uint8 (S, S, 3) of (R, R, 3); a view."""
+    margin = (picture.shape[0] - size) // 2
+    return picture[margin : margin + size, margin : margin + size]

@@ -1,0 +1,124 @@
+"""The file `model.pt`: a recipe, its weights and everything needed to use them."""
+
+import pickle
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alexnet_tk.errors import CheckpointError, RecipeError
+from alexnet_tk.files import replacing
+from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
+from alexnet_tk.recipe import RGB, Recipe
+from alexnet_tk.training.dataset import Statistics
+
+FORMAT = "alexnet-tk.checkpoint/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds; `weights` are the canonical c1 … f8, both towers in each tensor."""
+
+    recipe: Recipe
+    labels: list[str]
+    statistics: Statistics
+    weights: dict[str, Tensor]
+    label_ids: list[str] = field(default_factory=list)
+    training: dict[str, Any] = field(default_factory=dict)  # epoch, figures, history: plain values
+
+    @property
+    def mean(self) -> RGB:
+        """What is subtracted from red, green and blue, 0..255."""
+        mean = self.recipe.preprocess.mean
+        return self.statistics.mean if mean == "dataset" else mean
+
+    def classifier(self) -> PictureClassifier:
+        """The network with its preprocessing and these weights, on the CPU, for answering."""
+        preprocess = self.recipe.preprocess
+        alexnet = AlexNet(self.recipe.network, len(self.labels))
+        alexnet.load_state_dict(self.weights)
+        return PictureClassifier(alexnet, self.mean, preprocess.std, preprocess.color).eval()
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all; raises `OutputError`."""
+        content = {
+            "format": FORMAT,
+            "recipe": self.recipe.to_dict(),
+            "labels": self.labels,
+            "label_ids": self.label_ids,
+            "statistics": asdict(self.statistics),
+            "weights": self.weights,
+            "training": self.training,
+        }
+        with replacing(path) as part:
+            torch.save(content, part)
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint; only tensors and plain values are ever unpickled.
+
+        Raises
+        ------
+        CheckpointError
+            no such file, no checkpoint of ours, a broken one
+
+        """
+        content = _read(path)
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            found = content.get("format") if isinstance(content, dict) else None
+            raise CheckpointError(
+                f"{path} is no checkpoint of alexnet-tk: its format is {found!r}, not {FORMAT!r}; "
+                "`alexnet-tk train` makes one"
+            )
+        try:
+            checkpoint = cls(
+                Recipe.from_dict(content["recipe"]),
+                list(content["labels"]),
+                Statistics.from_lists(**content["statistics"]),
+                dict(content["weights"]),
+                list(content["label_ids"]),
+                dict(content["training"]),
+            )
+            checkpoint._check_weights()
+        except (KeyError, TypeError, ValueError, RecipeError) as error:
+            raise CheckpointError(
+                f"{path} is a broken checkpoint: {_one_line(error)}; train it again"
+            ) from error
+        return checkpoint
+
+    def _check_weights(self) -> None:
+        """Raise `ValueError` unless the weights are those of the recipe's network for these labels."""
+        with torch.device("meta"):
+            wanted = AlexNet(self.recipe.network, len(self.labels)).state_dict()
+        for name in sorted(wanted.keys() | self.weights.keys()):
+            want, have = wanted.get(name), self.weights.get(name)
+            if want is None or not isinstance(have, Tensor) or have.shape != want.shape:
+                shapes = [
+                    None if each is None else tuple(getattr(each, "shape", ())) for each in (want, have)
+                ]
+                raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
+
+
+def _read(path: Path) -> object:
+    """Whatever tensors and plain values the file holds."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} does not exist; `alexnet-tk train` makes a checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of alexnet-tk: it holds more than tensors and plain values, "
+            "or is no checkpoint at all; nothing in it was run"
+        ) from error
+    except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
+        raise CheckpointError(f"{path} is no checkpoint, or a broken one: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of the message, or the error's name where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,264 @@
+"""Pictures to train on: where they lie, which class they have, how batches of them are read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet_tk import images, sample, zoo
+from alexnet_tk.errors import DataError, PictureError
+from alexnet_tk.inference.ahead import map_ahead
+from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.inference.sources import find
+from alexnet_tk.recipe import RGB, Preprocess
+
+
+class Split(Protocol):
+    """The pictures of a training or a validation set."""
+
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """The pictures' classes, (N,)."""
+
+    def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+        """The picture as a square of `preprocess.resize` pixels, uint8 (R, R, 3); raises `PictureError`."""
+
+    def name(self, index: int) -> str:
+        """What to call the picture in a message."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures in files."""
+
+    paths: list[str]
+    classes: NDArray[np.int64]
+
+    def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+        """Read from the disk."""
+        return images.load(self.paths[index], preprocess, preprocess.resize)
+
+    def name(self, index: int) -> str:
+        """The path."""
+        return self.paths[index]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Grey pictures in memory, uint8 (N, H, W)."""
+
+    pictures: NDArray[np.uint8]
+    classes: NDArray[np.int64]
+
+    def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+        """Scaled as a file of the same pixels would be."""
+        return images.fit(Image.fromarray(self.pictures[index]), preprocess, preprocess.resize)
+
+    def name(self, index: int) -> str:
+        """The number."""
+        return f"picture {index}"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything to train on; `notes` are what a user should be told about how it was found."""
+
+    train: Split
+    val: Split
+    labels: list[str]
+    label_ids: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def built_in_sample() -> Data:
+    """The built-in part of Fashion-MNIST."""
+    train, val = (Arrays(*sample.pictures(split)) for split in ("train", "val"))
+    return Data(train, val, list(sample.LABELS))
+
+
+def from_folder(folder: Path) -> Data:
+    """Pictures in class folders: folder/train/<class> with folder/val/<class>, or folder/<class>.
+
+    Without folder/val a tenth of each class becomes the validation set, drawn with a seed of its own, so
+    that runs with different seeds are judged by the same pictures. Labels are the class folders' names,
+    sorted; if all are ImageNet's ids, the English names with the ids beside them.
+
+    Raises
+    ------
+    DataError
+        no such folder, fewer than two classes, no pictures, a validation class that is not trained
+
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; DATA holds a folder of pictures for each class")
+    root = folder / "train" if (folder / "train").is_dir() else folder
+    names = _class_names(root)
+    if len(names) < 2:
+        raise DataError(
+            f"{root} holds {len(names)} class folders; at least 2 are needed, "
+            "each with the pictures of one class"
+        )
+    notes: list[str] = []
+    paths, classes = _class_files(root, names, notes)
+    if root != folder and (folder / "val").is_dir():
+        strangers = set(_class_names(folder / "val")) - set(names)
+        if strangers:
+            raise DataError(
+                f"{folder / 'val'} holds classes that {root} does not: {', '.join(sorted(strangers))}"
+            )
+        train, val = Files(paths, classes), Files(*_class_files(folder / "val", names, notes))
+    else:
+        held_out = _tenth(classes)
+        train, val = (
+            Files([paths[i] for i in np.flatnonzero(part)], classes[part]) for part in (~held_out, held_out)
+        )
+        notes.append(
+            f"{folder} has no val folder: a tenth of each class, {len(val.paths)} pictures in all, "
+            "is kept for validation"
+        )
+    for part, split in (("train on", train), ("validate on", val)):
+        if not split.paths:
+            raise DataError(f"{folder} holds no pictures to {part}; endings such as .jpg and .png count")
+    english = zoo.english_names(names)
+    return Data(train, val, english or names, names if english else [], notes)
+
+
+def _class_names(root: Path) -> list[str]:
+    """The names of the class folders, sorted; a link to a folder is one too."""
+    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _class_files(root: Path, names: list[str], notes: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The pictures of each class, in order; classes and files that do not count are noted."""
+    paths: list[str] = []
+    classes: list[int] = []
+    ignored = 0
+    for index, name in enumerate(names):
+        found = find([root / name]) if (root / name).is_dir() else find([])
+        if not found.paths:
+            notes.append(f"{root / name} holds no pictures")
+        paths += found.paths
+        classes += [index] * len(found.paths)
+        ignored += found.ignored.total()
+    if ignored:
+        notes.append(f"{root}: {ignored} files have no picture's ending and are ignored")
+    return paths, np.array(classes, dtype=np.int64)
+
+
+def _tenth(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """A mask of a tenth of each class, at least one picture where it has two or more."""
+    generator = np.random.default_rng(0)
+    mask = np.zeros(len(classes), dtype=bool)
+    for each in np.unique(classes):
+        members = np.flatnonzero(classes == each)
+        count = max(round(len(members) / 10), min(1, len(members) - 1))
+        mask[generator.permutation(members)[:count]] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one step: uint8 (B, S, S, 3), their numbers in the split and their classes, int64 (B,)."""
+
+    pictures: NDArray[np.uint8]
+    indices: NDArray[np.int64]
+    classes: NDArray[np.int64]
+
+
+Crop = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]  # of a picture and its number
+
+
+class Reader:
+    """Reads batches of a split ahead, in one thread for each usable core.
+
+    Order and content do not depend on the threads. A picture that can't be read is left out of its
+    batch; `failures` holds the reason for each.
+    """
+
+    def __init__(self, split: Split, preprocess: Preprocess) -> None:
+        self.split = split
+        self.preprocess = preprocess
+        self.failures: dict[int, str] = {}
+
+    def batches(
+        self,
+        order: NDArray[np.int64],
+        batch_size: int,
+        crop: Crop,
+    ) -> Iterator[Batch]:
+        """The pictures numbered by `order`, each cropped by `crop`; the last batch may be smaller."""
+        parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
+        return map_ahead(lambda part: self._read(part, crop), parts, usable_cores())
+
+    def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
+        pictures: list[NDArray[np.uint8]] = []
+        kept: list[int] = []
+        for index in part.tolist():
+            try:
+                pictures.append(crop(self.split.read(index, self.preprocess), index))
+                kept.append(index)
+            except PictureError as error:
+                self.failures[index] = str(error)
+        indices = np.array(kept, dtype=np.int64)
+        empty = np.empty((0, 0, 0, 3), np.uint8)
+        return Batch(np.stack(pictures) if pictures else empty, indices, self.split.classes[indices])
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the training set's pixels: the mean, and the covariance's eigenvalues and eigenvectors.
+
+    Red, green, blue on the scale 0..255; `eigenvectors[i][j]` is channel i of component j.
+    """
+
+    mean: RGB
+    eigenvalues: RGB
+    eigenvectors: tuple[RGB, RGB, RGB]
+
+    MOST: ClassVar[int] = 10_000  # pictures that are looked at
+
+    @classmethod
+    def from_lists(
+        cls, mean: list[float], eigenvalues: list[float], eigenvectors: list[list[float]]
+    ) -> "Statistics":
+        """From lists as files hold them; raises `ValueError` where there are not three of each."""
+        red, green, blue = eigenvectors
+        return cls(_three(mean), _three(eigenvalues), (_three(red), _three(green), _three(blue)))
+
+    @classmethod
+    def of(cls, reader: Reader, seed: int, advance: Callable[[int], None]) -> "Statistics":
+        """Measure the reader's split, or `MOST` pictures of it drawn with the seed.
+
+        Raises
+        ------
+        DataError
+            not one picture can be read
+
+        """
+        order = np.random.default_rng([seed, 0x57A7]).permutation(len(reader.split.classes))[: cls.MOST]
+        count, total, squares = 0, np.zeros(3), np.zeros((3, 3))
+        for batch in reader.batches(np.sort(order), 16, lambda picture, index: picture):
+            for picture in batch.pictures:
+                pixels = picture.reshape(-1, 3).astype(np.float64)
+                count += len(pixels)
+                total += pixels.sum(axis=0)
+                squares += pixels.T @ pixels
+            advance(len(batch.indices))
+        if not count:
+            index, reason = next(iter(reader.failures.items()))
+            raise DataError(
+                f"no training picture can be read; the first: {reader.split.name(index)}: {reason}"
+            )
+        mean = total / count
+        eigenvalues, eigenvectors = np.linalg.eigh(squares / count - np.outer(mean, mean))
+        # A grey set has two components without variance; rounding may leave them a hair below zero.
+        return cls.from_lists(mean.tolist(), eigenvalues.clip(min=0).tolist(), eigenvectors.tolist())
+
+
+def _three(values: list[float]) -> RGB:
+    first, second, third = values
+    return float(first), float(second), float(third)

@@ -1,0 +1,93 @@
+"""The paper's update rule (section 5) and the learning rate's schedules."""
+
+from math import cos, pi
+
+import torch
+
+from alexnet_tk.recipe import Train
+
+
+class PaperSGD(torch.optim.SGD):
+    """Stochastic gradient descent as the paper prints it: v ← μ v - ωεw - εg, w ← w + v.
+
+    torch keeps v / -ε instead of v, which is the same as long as the learning rate ε stays; so when ε
+    changes, the buffers are multiplied by old / new.
+    """
+
+    def __init__(self, parameters: list[torch.nn.Parameter], train: Train, lr: float) -> None:
+        super().__init__(
+            parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True
+        )
+
+    def set_lr(self, lr: float) -> None:
+        """Change the learning rate from the next step on; it must be above 0."""
+        for group in self.param_groups:
+            if group["lr"] != lr:
+                buffers = [self.state[p]["momentum_buffer"] for p in group["params"] if p in self.state]
+                if buffers:
+                    torch._foreach_mul_(buffers, group["lr"] / lr)
+                group["lr"] = lr
+
+
+class Plateau:
+    """Counts the drops of the schedule "plateau" from each epoch's validation accuracy."""
+
+    def __init__(self, train: Train) -> None:
+        self.train = train
+        self.drops = 0
+        self.best = float("-inf")
+        self.waited = 0
+
+    def seen(self, top1: float) -> bool:
+        """Take in an epoch's validation top-1; True when another drop is due and none is left."""
+        if top1 > self.best:
+            self.best, self.waited = top1, 0
+            return False
+        self.waited += 1
+        if self.waited < self.train.patience:
+            return False
+        self.drops, self.waited = self.drops + 1, 0
+        return self.drops > self.train.drops
+
+
+def learning_rate(train: Train, epochs: int, at: float, drops: int = 0) -> float:
+    """The learning rate for a step.
+
+    Parameters
+    ----------
+    train
+        the recipe's table
+    epochs
+        the number of epochs in all
+    at
+        when the step is: the epochs completed, with fractions, 0 <= at < epochs
+    drops
+        how often the schedule "plateau" has dropped so far
+
+    Returns
+    -------
+    above 0. "onecycle" rises from a 25th of `train.lr` to it in the first 30 % and falls along a cosine to
+    a 10,000th of where it began (Smith 2018); "cosine" falls from `train.lr` to 0
+
+    """
+    progress = at / epochs
+    match train.schedule:
+        case "plateau":
+            lr = train.lr * 0.1**drops
+        case "steps":
+            lr = train.lr * 0.1 ** sum(at >= step - 1 for step in train.steps)
+        case "cosine":
+            lr = _between(train.lr, 0, progress)
+        case "onecycle":
+            low, peak = train.lr / 25, 0.3
+            lr = (
+                _between(low, train.lr, progress / peak)
+                if progress < peak
+                else _between(train.lr, low / 10_000, (progress - peak) / (1 - peak))
+            )
+    return lr * max(0.01, min(1.0, at / train.warmup)) if at < train.warmup else lr
+
+
+def _between(first: float, last: float, progress: float) -> float:
+    """Half a cosine from the first value (progress 0) to the last (progress 1)."""
+    return last + (first - last) * (1 + cos(pi * progress)) / 2

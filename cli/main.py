@@ -1,0 +1,89 @@
+"""The entry point `alexnet-tk`, and what all its commands share: errors, signals, exit codes."""
+
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from alexnet_tk.errors import AlexnetError, MissingExtraError
+
+from .export import export
+from .predict import predict
+from .samples import samples
+from .train import train
+
+
+class Commands(TyperGroup):
+    """Turns what a command raises into one line on stderr and an exit code; --debug lets it through."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        signal.signal(signal.SIGTERM, _terminated)
+        # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
+        warnings.filterwarnings("ignore", module="PIL")
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # names of files need not be UTF-8
+                stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        try:
+            return super().invoke(ctx)
+        except AlexnetError as error:
+            _fail(ctx, error, str(error), error.exit_code)
+        except ModuleNotFoundError as error:
+            missing = MissingExtraError.of(error)
+            if missing is None:
+                raise
+            _fail(ctx, error, str(missing), missing.exit_code)
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except OSError as error:
+            _fail(ctx, error, f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+        except KeyboardInterrupt:
+            typer.echo("stopped by Ctrl-C; what was finished is kept", err=True)
+            raise typer.Exit(130) from None
+
+
+def _fail(ctx: Any, error: BaseException, message: str, exit_code: int) -> NoReturn:
+    if ctx.meta.get("debug"):
+        raise error
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(exit_code)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"alexnet-tk {version('alexnet-tk')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="alexnet-tk",
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
+
+
+for command in (train, export, predict, samples):
+    app.command()(command)

@@ -1,0 +1,18 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+
+def _debug(ctx: typer.Context, wanted: bool) -> bool:
+    if wanted:
+        ctx.meta["debug"] = True  # read in main.py; a context shares it with the one above
+    return wanted
+
+
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_debug, is_eager=True)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]

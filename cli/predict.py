@@ -1,0 +1,125 @@
+"""`alexnet-tk predict`."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alexnet_tk.errors import InputError, UsageError
+
+from .options import Debug, Device, Overwrite
+from .screen import Screen, screen
+
+if TYPE_CHECKING:
+    from alexnet_tk.inference import Found, Record
+    from alexnet_tk.inference.results import Totals
+
+
+class Format(StrEnum):
+    """The forms of an answer."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def predict(
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures and folders of them.")],
+    model: Annotated[Path, typer.Option(help="What `alexnet-tk export` wrote.")] = Path("model.onnx"),
+    top5: Annotated[bool, typer.Option("--top5", help="The five most probable labels.")] = False,
+    topk: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N most probable labels.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the answers to a file; .csv or .jsonl decides the format.")
+    ] = None,
+    format: Annotated[
+        Format | None, typer.Option(help="[default: table on a terminal, csv elsewhere]", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads. [default: one for each usable core]")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Classify pictures and folders of them: one record for each picture, in order."""
+    if top5 and topk is not None:
+        raise UsageError("--top5 and --topk say the same thing twice; give one of them")
+    form = _format(format, output)
+    with screen() as show:
+        from alexnet_tk.files import refuse_existing
+        from alexnet_tk.inference import Classifier, find
+        from alexnet_tk.inference.results import Totals
+
+        if output is not None:
+            refuse_existing(output, overwrite)
+        found = find(inputs)
+        if not found.paths:
+            raise InputError(
+                f"no pictures in {', '.join(inputs)}; endings such as .jpg and .png count in folders"
+            )
+        classifier = Classifier(model, device)
+        show.say(f"device: {classifier.device.name} ({classifier.device.why})")
+        wanted = 5 if top5 else topk or 1
+        if wanted > len(classifier.labels):
+            show.say(f"the model has {len(classifier.labels)} labels: all are given, not {wanted}")
+            wanted = len(classifier.labels)
+
+        totals, begun = Totals(), time.perf_counter()
+        show.begin("predicting", len(found.paths))
+        with _writer(form, output, wanted, show) as write:
+            for record in classifier.classify(found.paths, wanted, batch_size=batch_size, workers=workers):
+                write(record)
+                totals.add(record)
+                show.advance(1)
+    show.say(_account(found, totals, time.perf_counter() - begun))
+    if totals.failed:
+        raise typer.Exit(3)
+
+
+def _format(format: Format | None, output: Path | None) -> Format:
+    if format is not None:
+        return format
+    if output is not None:
+        try:
+            return Format(output.suffix.lower().lstrip("."))
+        except ValueError:
+            raise UsageError(f"{output} ends in neither .csv nor .jsonl; give --format, too") from None
+    return Format.TABLE if sys.stdout.isatty() else Format.CSV
+
+
+@contextmanager
+def _writer(
+    form: Format, output: Path | None, topk: int, show: Screen
+) -> Iterator[Callable[["Record"], None]]:
+    """What writes a record in this form, to the file or to stdout."""
+    from alexnet_tk.inference.results import WRITERS
+
+    from .table import table_writer
+
+    if output is not None:
+        with output.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            yield table_writer(file, topk) if form is Format.TABLE else WRITERS[form](file, topk)
+    elif form is Format.TABLE:
+        yield table_writer(sys.stdout, topk, show.console)
+    else:
+        yield WRITERS[form](sys.stdout, topk)
+
+
+def _account(found: "Found", totals: "Totals", seconds: float) -> str:
+    """What became of everything that was found, in one line."""
+    count = totals.answered + totals.failed
+    line = f"{count:,} pictures in {seconds:.1f} s ({count / seconds:,.0f}/s): {totals.answered:,} answered"
+    for title, counts in (("failed", totals.reasons), ("ignored, not a picture's ending", found.ignored)):
+        number = sum(counts.values())
+        kinds = [f"{many:,} × {what}" for what, many in sorted(counts.items(), key=lambda each: -each[1])]
+        if number:
+            line += f"; {number:,} {title} ({', '.join(kinds[:5])}{', …' if len(kinds) > 5 else ''})"
+    return line

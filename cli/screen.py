@@ -1,0 +1,91 @@
+"""What a person sees while a command works: a bar, and lines above it.
+
+Answers go to stdout, everything else to stderr. The bar is drawn where stderr is a terminal; where
+stdout is one too, both are drawn by one console, so that neither writes into the other.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from alexnet_tk.training.metrics import Figures
+
+
+class Screen:
+    """A bar and the lines above it; `training.Progress` is what it looks like to the training loop."""
+
+    def __init__(self, bar: "Progress") -> None:
+        self._bar = bar
+        self._task: TaskID | None = None
+
+    @property
+    def console(self) -> "Console":
+        """Where to print rich tables while the bar is shown."""
+        return self._bar.console
+
+    def say(self, message: str) -> None:
+        """A line on stderr."""
+        typer.echo(message, err=True)
+
+    def begin(self, what: str, pictures: int) -> None:
+        """A new bar, of so many pictures, in the place of the one before."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(what, total=pictures)
+
+    def advance(self, pictures: int) -> None:
+        """Move the bar on."""
+        if self._task is not None:
+            self._bar.advance(self._task, pictures)
+
+    def epoch(self, epoch: int, epochs: int, train: "Figures", val: "Figures", best: bool) -> None:
+        """A line on stdout for an epoch of training."""
+        width = len(str(epochs))
+        typer.echo(
+            f"epoch {epoch:{width}}/{epochs}  train loss {train.loss:.4f}  validation "
+            f"top-1 {val.top1:6.1%}  top-5 {val.top5:6.1%}{'  best so far, saved' if best else ''}"
+        )
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """A screen for the time of a command."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} pictures/s" if speed else "")
+
+    out = Console()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=out if out.is_terminal else Console(stderr=True),
+        redirect_stdout=out.is_terminal,
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    ) as bar:
+        yield Screen(bar)

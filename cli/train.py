@@ -1,0 +1,50 @@
+"""`alexnet-tk train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Debug, Device, Overwrite
+from .screen import screen
+
+
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]",
+            help="A folder of class folders, or of train/ and val/ with class folders; "
+            "without it the built-in sample.",
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A recipe's name or a TOML file.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, as in train.epochs=1."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    debug: Debug = False,
+) -> None:
+    """Train a network on pictures and write the best weights to a checkpoint."""
+    with screen() as show:
+        from alexnet_tk.training import train as train_network
+
+        best = train_network(
+            data,
+            recipe=recipe,
+            settings=tuple(settings or ()),
+            output=output,
+            overwrite=overwrite,
+            device=device,
+            progress=show,
+        )
+    figures = best.training["figures"]
+    typer.echo(
+        f"{output}: epoch {figures['epoch']}, validation top-1 {figures['val_top1']:.1%}, "
+        f"top-5 {figures['val_top5']:.1%}. Next: alexnet-tk export {output}"
+    )

@@ -1,0 +1,42 @@
+"""What all tests share: a GPU marker that skips, and small networks that train in a second."""
+
+from collections.abc import Iterator
+
+import pytest
+
+# A network with all eight layers and both towers that is small enough to train in a test.
+TINY = (
+    "network.image_size=40",
+    "network.channels=[8,16,16,16,8]",
+    "network.hidden=[16,16]",
+    "network.c1={kernel=5,stride=2,padding=2}",
+    "preprocess.resize=44",
+    "train.epochs=2",
+)
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """Settings that make any recipe's network tiny."""
+    return TINY
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked gpu where torch finds no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _same_random_state() -> Iterator[None]:
+    """Tests that draw from torch's global generator draw the same numbers in any order of tests."""
+    import sys
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+    yield

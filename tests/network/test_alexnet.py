@@ -1,0 +1,178 @@
+"""The layers: shapes, parameters, towers, initial values, preprocessing."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from alexnet_tk.errors import RecipeError
+from alexnet_tk.network.alexnet import INITIAL_VALUES, AlexNet, PictureClassifier, normalise
+from alexnet_tk.recipe import Recipe
+
+
+def small(*settings: str) -> AlexNet:
+    recipe = Recipe().override(
+        "network.image_size=40",
+        "preprocess.resize=40",
+        "network.channels=[8,16,16,16,8]",
+        "network.hidden=[16,16]",
+        "network.c1={kernel=5,stride=2,padding=2}",
+        *settings,
+    )
+    net = AlexNet(recipe.network, 10)
+    net.initialise(0)
+    return net
+
+
+def test_the_full_model_has_the_papers_parameters() -> None:
+    with torch.device("meta"):
+        net = AlexNet(Recipe().network, 1000)
+    per_layer = {name: sum(p.numel() for p in layer.parameters()) for name, layer in net.named_children()}
+    assert {name: count for name, count in per_layer.items() if count} == {
+        "c1": 34_944,
+        "c2": 307_456,
+        "c3": 885_120,
+        "c4": 663_936,
+        "c5": 442_624,
+        "f6": 37_752_832,
+        "f7": 16_781_312,
+        "f8": 4_097_000,
+    }
+    assert sum(per_layer.values()) == 60_965_224
+
+
+def test_the_shapes_of_the_full_model() -> None:
+    with torch.device("meta"):
+        net = AlexNet(Recipe().network, 1000)
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in ("c1", "c2", "c3", "c4", "c5", "f6", "f7", "f8"):
+            net.get_submodule(name).register_forward_hook(
+                lambda module, inputs, output, name=name: shapes.update({name: tuple(output.shape)})
+            )
+        net(torch.zeros(2, 3, 224, 224))
+    assert shapes == {
+        "c1": (2, 96, 55, 55),
+        "c2": (2, 256, 27, 27),
+        "c3": (2, 384, 13, 13),
+        "c4": (2, 384, 13, 13),
+        "c5": (2, 256, 13, 13),
+        "f6": (2, 4096),
+        "f7": (2, 4096),
+        "f8": (2, 1000),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    size=st.integers(1, 260),
+    kernel=st.integers(1, 12),
+    stride=st.integers(1, 5),
+    padding=st.integers(0, 5),
+    ceil=st.booleans(),
+)
+def test_the_recipes_arithmetic_is_torchs(
+    size: int, kernel: int, stride: int, padding: int, ceil: bool
+) -> None:
+    c1 = f"network.c1={{kernel={kernel},stride={stride},padding={padding}}}"
+    try:
+        network = (
+            Recipe()
+            .override(
+                f"network.image_size={size}",
+                "preprocess.resize=260",
+                f"network.pool_ceil={'true' if ceil else 'false'}",
+                "network.channels=[2,2,2,2,2]",
+                "network.hidden=[2,2]",
+                c1,
+            )
+            .network
+        )
+    except RecipeError:
+        return
+    with torch.device("meta"):
+        assert AlexNet(network, 3)(torch.zeros(1, 3, size, size)).shape == (1, 3)
+
+
+def test_the_towers_meet_only_where_the_paper_says() -> None:
+    """Tower 1's maps of c1 reach tower 0's maps of c2, but not before c3; so do c3's and c4's."""
+    net = small().double()
+    for first, second, meets in (("c1", "c2", False), ("c2", "c3", True), ("c3", "c4", False)):
+        before, after = net.get_submodule(first), net.get_submodule(second)
+        assert isinstance(before, nn.Conv2d)
+        assert isinstance(after, nn.Conv2d)
+        maps = torch.randn(1, before.out_channels, 9, 9, dtype=torch.float64, requires_grad=True)
+        output = after(net.pool_and_norm(F.relu(maps)))
+        output[:, : after.out_channels // 2].sum().backward()
+        assert maps.grad is not None
+        assert bool(maps.grad[:, before.out_channels // 2 :].any()) is meets
+
+
+@pytest.mark.parametrize("order", ["pool-lrn", "lrn-pool"])
+def test_both_orders_of_pooling_and_norm(order: str) -> None:
+    net = small(f"network.order={order}", "network.lrn.alpha=0.5", "network.towers=1")
+    x = torch.rand(2, 6, 9, 9) * 3
+    lrn = nn.LocalResponseNorm(5, alpha=0.5 * 5, beta=0.75, k=2.0)
+    pool = nn.MaxPool2d(3, 2)
+    expected = lrn(pool(x)) if order == "pool-lrn" else pool(lrn(x))
+    torch.testing.assert_close(net.pool_and_norm(x), expected)
+    assert not torch.allclose(lrn(pool(x)), pool(lrn(x)))
+
+
+# Written down from section 5 of the paper and Caffe's bvlc_alexnet, not from the code.
+PAPER = {"c1": 0, "c2": 1, "c3": 0, "c4": 1, "c5": 1, "f6": 1, "f7": 1, "f8": 0}
+
+
+@pytest.mark.parametrize("init", ["paper", "caffe", "he"])
+def test_the_initial_values(init: str) -> None:
+    net = small(f"network.init={init}", "network.channels=[64,96,128,128,64]", "network.hidden=[512,512]")
+    assert set(INITIAL_VALUES) == {"paper", "caffe", "he"}
+    for name, paper_bias in PAPER.items():
+        layer = net.get_submodule(name)
+        assert isinstance(layer, (nn.Conv2d, nn.Linear))
+        bias = {"paper": 1.0, "caffe": 0.1, "he": 0.0}[init] * paper_bias
+        assert layer.bias is not None
+        assert layer.bias.unique().tolist() == pytest.approx([bias])
+        fan_in = layer.weight.numel() / layer.weight.shape[0]
+        sigma = (2 / fan_in) ** 0.5 if init == "he" else 0.01
+        # An estimate of σ from n draws is off by about 1 / sqrt(2n) of it.
+        assert layer.weight.std().item() == pytest.approx(sigma, rel=4 / (2 * layer.weight.numel()) ** 0.5)
+        assert abs(layer.weight.mean().item()) < 4 * sigma / layer.weight.numel() ** 0.5
+
+
+def test_a_seed_decides_the_initial_values() -> None:
+    first, again, other = small(), small(), small()
+    other.initialise(1)
+    assert torch.equal(first.c3.weight, again.c3.weight)
+    assert not torch.equal(first.c3.weight, other.c3.weight)
+
+
+def test_dropout_only_while_training() -> None:
+    net = small()
+    x = torch.randn(2, 3, 40, 40)
+    assert not torch.equal(net.train()(x), net(x))
+    assert torch.equal(net.eval()(x), net(x))
+
+
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+def test_normalising(color: str) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
+    result = normalise(torch.from_numpy(pictures), torch.tensor(mean), torch.tensor(std), color)  # type: ignore[arg-type]
+    for i, channel in enumerate("RGB" if color == "RGB" else "BGR"):
+        which = "RGB".index(channel)
+        expected = (pictures[..., which].astype(np.float64) - mean[which]) / std[which]
+        np.testing.assert_allclose(result[:, i].numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_classifier_gives_probabilities() -> None:
+    pictures = torch.randint(0, 256, (3, 40, 40, 3), dtype=torch.uint8)
+    net = small()
+    classifier = PictureClassifier(net, (120.0, 120.0, 120.0), (60.0, 60.0, 60.0), "RGB").eval()
+    probabilities = classifier(pictures)
+    logits = net((pictures.permute(0, 3, 1, 2).float() - 120) / 60)
+    torch.testing.assert_close(probabilities, logits.exp() / logits.exp().sum(1, keepdim=True))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(3))
