@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from alexnet_tk.errors import PictureError
-from alexnet_tk.recipe import Preprocess
 
 FILTERS = {
     "nearest": Image.Resampling.NEAREST,
@@ -36,7 +35,7 @@ def endings() -> frozenset[str]:
 
 
 def load(
-    source: str | bytes | os.PathLike[str] | IO[bytes], preprocess: Preprocess, size: int
+    source: str | bytes | os.PathLike[str] | IO[bytes], resize: int, crop: int, filter: str = "bilinear"
 ) -> NDArray[np.uint8]:
     """Open, orient, convert, scale and centre-crop a picture.
 
@@ -44,14 +43,16 @@ def load(
     ----------
     source
         a path or an open binary file
-    preprocess
-        `resize` is the length of the shorter side after scaling, `filter` how it is scaled
-    size
-        the side of the centre crop in pixels, at most `preprocess.resize`
+    resize
+        the length of the shorter side after scaling, pixels
+    crop
+        the side of the square that is cut out of the centre, pixels, at most `resize`
+    filter
+        how it is scaled, one of `FILTERS`
 
     Returns
     -------
-    uint8 (size, size, 3), red, green, blue
+    uint8 (crop, crop, 3), red, green, blue
 
     Raises
     ------
@@ -61,7 +62,7 @@ def load(
     """
     try:
         with Image.open(source) as picture:
-            return fit(picture, preprocess, size)
+            return fit(picture, resize, crop, filter)
     except PictureError:
         raise
     except FileNotFoundError:
@@ -83,24 +84,24 @@ def load(
         raise PictureError(f"broken picture: {reason}") from error
 
 
-def fit(picture: Image.Image, preprocess: Preprocess, size: int) -> NDArray[np.uint8]:
+def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") -> NDArray[np.uint8]:
     """As `load`, for a picture that Pillow has opened or made; decoding errors are Pillow's own."""
     shorter = min(picture.size)
-    if shorter > preprocess.resize:
+    if shorter > resize:
         # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is needed.
-        scale = preprocess.resize / shorter
+        scale = resize / shorter
         picture.draft(None, (round(picture.width * scale), round(picture.height * scale)))
     picture = to_rgb(_upright(picture))
 
     # The crop begins on a whole pixel of the scaled picture, so cropping the larger square that
     # training keeps gives the same pixels as scaling and cropping at once.
-    scale = min(picture.size) / preprocess.resize
-    margin = (preprocess.resize - size) // 2
+    scale = min(picture.size) / resize
+    margin = (resize - crop) // 2
     left = (picture.width - min(picture.size)) / 2 + margin * scale
     top = (picture.height - min(picture.size)) / 2 + margin * scale
     # Rounding must not push the box over the edge by a billionth of a pixel.
-    box = (left, top, min(left + size * scale, picture.width), min(top + size * scale, picture.height))
-    return np.asarray(picture.resize((size, size), FILTERS[preprocess.filter], box=box))
+    box = (left, top, min(left + crop * scale, picture.width), min(top + crop * scale, picture.height))
+    return np.asarray(picture.resize((crop, crop), FILTERS[filter], box=box))
 
 
 def _upright(picture: Image.Image) -> Image.Image:

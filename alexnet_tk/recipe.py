@@ -257,8 +257,9 @@ class Recipe:
             for name in path:
                 table = table.get(name) if isinstance(table, dict) else None  # type: ignore[assignment]
             if not isinstance(table, dict) or last not in table:
+                near = [each for each in _keys() if each.startswith(f"{path[0]}." if path else "")]
                 raise RecipeError(
-                    f"there is no recipe key {key.strip()!r}; the keys are {', '.join(_keys())}"
+                    f"there is no recipe key {key.strip()!r}; the keys are {', '.join(near or _keys())}"
                 )
             table[last] = _parse(value.strip())
         return type(self).from_dict(tables)

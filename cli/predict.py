@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,17 +100,23 @@ def _writer(
     form: Format, output: Path | None, topk: int, show: Screen
 ) -> Iterator[Callable[["Record"], None]]:
     """What writes a record in this form, to the file or to stdout."""
+    from rich.console import Console
+
     from alexnet_tk.inference.results import WRITERS
 
-    from .table import table_writer
+    from .table import WIDTH, table_writer
 
-    if output is not None:
-        with output.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield table_writer(file, topk) if form is Format.TABLE else WRITERS[form](file, topk)
-    elif form is Format.TABLE:
-        yield table_writer(sys.stdout, topk, show.console)
-    else:
-        yield WRITERS[form](sys.stdout, topk)
+    with ExitStack() as stack:
+        stream = sys.stdout
+        if output is not None:
+            file = output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            stream = stack.enter_context(file)
+        if form is not Format.TABLE:
+            yield WRITERS[form](stream, topk)
+        elif stream.isatty():
+            yield table_writer(show.console, topk)
+        else:
+            yield table_writer(Console(file=stream, width=WIDTH), topk)
 
 
 def _account(found: "Found", totals: "Totals", seconds: float) -> str:

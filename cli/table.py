@@ -1,30 +1,26 @@
 """Predictions as a table for a person: picture, labels, probabilities and bars."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from alexnet_tk.inference import Record
 
-WIDTH = 100  # of a table that is written to a file or a pipe
+WIDTH = 100  # of a table that goes to a file or a pipe, which have none of their own
 BAR = 16
 
 
-def table_writer(stream: TextIO, topk: int, console: "Console | None" = None) -> Callable[["Record"], None]:
+def table_writer(console: "Console", topk: int) -> Callable[["Record"], None]:
     """Writes the header now and `topk` lines for each record it is called with.
 
-    The columns' widths are fixed at the start, so a row can be shown as soon as it is known. On a
-    terminal `console` is the one that draws the progress bar.
+    The columns' widths are fixed at the start, so a row can be shown as soon as it is known.
     """
     from rich.bar import Bar
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if console is None or not stream.isatty():
-        console = Console(file=stream, width=WIDTH)
     label_width = max(16, min(32, (console.width - BAR - 12) // 2))
     path_width = max(12, console.width - BAR - label_width - 12)
 

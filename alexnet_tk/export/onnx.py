@@ -71,9 +71,9 @@ def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = Fa
         the output exists or can't be written
 
     """
+    loaded = Checkpoint.load(checkpoint)
     output = output or checkpoint.with_suffix(".onnx")
     refuse_existing(output, overwrite)
-    loaded = Checkpoint.load(checkpoint)
     model = build(loaded)
     verification = verify(model.SerializeToString(), loaded)
     _describe(model, loaded, verification, _sha256(checkpoint))

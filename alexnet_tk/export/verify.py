@@ -63,13 +63,9 @@ def verify(model: bytes, checkpoint: Checkpoint) -> Verification:
 def _pictures(checkpoint: Checkpoint) -> NDArray[np.uint8]:
     """Real pictures as the network takes them, uint8 (N, S, S, 3)."""
     grey, _ = sample.pictures("val")
-    recipe = checkpoint.recipe
-    return np.stack(
-        [
-            images.fit(Image.fromarray(each), recipe.preprocess, recipe.network.image_size)
-            for each in grey[:PICTURES]
-        ]
-    )
+    size, preprocess = checkpoint.recipe.network.image_size, checkpoint.recipe.preprocess
+    taken = (Image.fromarray(each) for each in grey[:PICTURES])
+    return np.stack([images.fit(each, preprocess.resize, size, preprocess.filter) for each in taken])
 
 
 def _run(session: ort.InferenceSession, pictures: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:

@@ -91,11 +91,12 @@ class Classifier:
             yield from records
 
     def _read(self, paths: Sequence[str]) -> "_Decoded":
+        preprocess, size = self._model.preprocess, self._model.image_size
         pixels: list[NDArray[np.uint8]] = []
         errors: list[str] = []
         for path in paths:
             try:
-                pixels.append(images.load(path, self._model.preprocess, self._model.image_size))
+                pixels.append(images.load(path, preprocess.resize, size, preprocess.filter))
                 errors.append("")
             except PictureError as error:
                 errors.append(str(error))

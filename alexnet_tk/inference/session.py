@@ -84,10 +84,9 @@ def open_model(path: Path, device: str = "auto") -> Model:
             )
         labels = json.loads(metadata["alexnet_tk.labels"])
         preprocess = json.loads(metadata["alexnet_tk.preprocess"])
-        size = preprocess["crop"]
         recipe = Recipe.from_dict(
             {
-                "network": {"image_size": size},
+                "network": json.loads(metadata["alexnet_tk.network"]),
                 "preprocess": {key: preprocess[key] for key in ("resize", "filter", "color", "mean", "std")},
             }
         )
@@ -98,7 +97,7 @@ def open_model(path: Path, device: str = "auto") -> Model:
         ) from None
     except (ValueError, TypeError, RecipeError) as error:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
-    model = Model(session, chosen, labels, recipe.preprocess, size)
+    model = Model(session, chosen, labels, recipe.preprocess, recipe.network.image_size)
     _check_shapes(path, model)
     return model
 
@@ -196,7 +195,9 @@ def _session(path: Path, options: ort.SessionOptions, providers: list[Any]) -> o
         return ort.InferenceSession(path, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no class of their own
         reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
-        raise ModelError(f"{path} can't be opened as an ONNX file: {reason.splitlines()[0]}") from error
+        raise ModelError(
+            f"{path} can't be opened as an ONNX file: {reason.splitlines()[0]}; `alexnet-tk export` makes one"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,14 +1,15 @@
 """The file `model.pt`: a recipe, its weights and everything needed to use them."""
 
-import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
-from alexnet_tk.errors import CheckpointError, RecipeError
+from alexnet_tk.errors import AlexnetError, CheckpointError, RecipeError
 from alexnet_tk.files import replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
 from alexnet_tk.recipe import RGB, Recipe
@@ -102,20 +103,27 @@ class Checkpoint:
 
 
 def _read(path: Path) -> object:
-    """Whatever tensors and plain values the file holds."""
+    """Whatever tensors and plain values the file holds; nothing else is unpickled."""
     try:
+        if not path.exists():
+            raise CheckpointError(f"{path} does not exist; `alexnet-tk train` makes a checkpoint")
+        if not is_zipfile(path):
+            raise CheckpointError(
+                f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); "
+                "`alexnet-tk train` makes one"
+            )
         return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} does not exist; `alexnet-tk train` makes a checkpoint") from None
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of alexnet-tk: it holds more than tensors and plain values, "
-            "or is no checkpoint at all; nothing in it was run"
+            f"{path} is no checkpoint of alexnet-tk: it asks to run code or build objects, and nothing of "
+            "it was run; `alexnet-tk train` makes a checkpoint"
         ) from error
+    except AlexnetError:
+        raise
     except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
-        raise CheckpointError(f"{path} is no checkpoint, or a broken one: {_one_line(error)}") from error
+        raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; train it again") from error
 
 
 def _one_line(error: BaseException) -> str:

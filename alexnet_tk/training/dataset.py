@@ -40,7 +40,7 @@ class Files:
 
     def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
         """Read from the disk."""
-        return images.load(self.paths[index], preprocess, preprocess.resize)
+        return images.load(self.paths[index], preprocess.resize, preprocess.resize, preprocess.filter)
 
     def name(self, index: int) -> str:
         """The path."""
@@ -56,7 +56,8 @@ class Arrays:
 
     def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
         """Scaled as a file of the same pixels would be."""
-        return images.fit(Image.fromarray(self.pictures[index]), preprocess, preprocess.resize)
+        picture = Image.fromarray(self.pictures[index])
+        return images.fit(picture, preprocess.resize, preprocess.resize, preprocess.filter)
 
     def name(self, index: int) -> str:
         """The number."""
@@ -192,7 +193,9 @@ class Reader:
     ) -> Iterator[Batch]:
         """The pictures numbered by `order`, each cropped by `crop`; the last batch may be smaller."""
         parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-        return map_ahead(lambda part: self._read(part, crop), parts, usable_cores())
+        for batch in map_ahead(lambda part: self._read(part, crop), parts, usable_cores()):
+            if len(batch.indices):
+                yield batch
 
     def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
         pictures: list[NDArray[np.uint8]] = []

@@ -1,0 +1,44 @@
+"""Where to train."""
+
+import re
+
+import torch
+
+from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.training.progress import Progress
+
+
+def choose_device(name: str, progress: Progress) -> torch.device:
+    """The device of that name; "auto" takes CUDA where torch can use it, and says what it took and why.
+
+    Raises
+    ------
+    DeviceError
+        CUDA was asked for and torch can't use it, or there is no such device
+
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    available = torch.cuda.is_available()
+    if name == "auto":
+        if available:
+            progress.say(f"device: cuda, {torch.cuda.get_device_name()}")
+            return torch.device("cuda")
+        progress.say(f"device: cpu, {torch.get_num_threads()} threads ({_why_no_cuda()})")
+        return torch.device("cpu")
+    if re.fullmatch(r"cuda(:\d+)?", name) is None:
+        raise UsageError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N")
+    if not available:
+        raise DeviceError(f"--device {name}: {_why_no_cuda()}; --device cpu works everywhere")
+    device = torch.device(name)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0"
+        )
+    return device
+
+
+def _why_no_cuda() -> str:
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    return "torch finds no working CUDA device; `nvidia-smi` shows whether the driver does"

@@ -1,0 +1,289 @@
+"""The commands as a person types them: what is printed where, exit codes, what is left behind."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SCRIPT = Path(sys.executable).with_name("alexnet-tk")
+
+
+def run(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the installed command and check its exit code."""
+    done = subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder in which the README's commands were run, with a network that is tiny."""
+    from tests.conftest import TINY
+
+    folder = tmp_path_factory.mktemp("commands")
+    run("samples", "images/", cwd=folder)
+    settings = [word for each in (*TINY, "train.epochs=1", "train.lr=0.005") for word in ("--set", each)]
+    trained = run("train", *settings, cwd=folder)
+    assert "epoch 1/1" in trained.stdout
+    assert "alexnet-tk export model.pt" in trained.stdout
+    assert "fashion-mini" in trained.stderr
+    exported = run("export", "model.pt", cwd=folder)
+    assert "largest difference" in exported.stdout
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "model.onnx", "model.pt"]
+    return folder
+
+
+def test_the_three_commands(folder: Path) -> None:
+    done = run("predict", "images/", "--top5", cwd=folder)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    pictures = sorted(str(path.relative_to(folder)) for path in folder.glob("images/*/*.png"))
+    assert [row["path"] for row in rows] == pictures
+    assert len(pictures) == 1000
+    assert {row["status"] for row in rows} == {"ok"}
+    for row in rows[::100]:
+        probabilities = [float(row[f"probability_{rank}"]) for rank in range(1, 6)]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert 0 < sum(probabilities) <= 1.00001
+    assert "device: " in done.stderr
+    assert "1,000 pictures" in done.stderr
+    # One epoch of a tiny network is far from its best; chance would be 100.
+    right = sum(row["label_1"] == Path(row["path"]).parent.name for row in rows)
+    assert right > 150
+
+
+def test_formats_hold_the_same_records(folder: Path) -> None:
+    arguments = ("predict", "images/Bag", "--topk", "2")
+    table = list(csv.DictReader(io.StringIO(run(*arguments, cwd=folder).stdout)))
+    lines = [
+        json.loads(line) for line in run(*arguments, "--format", "jsonl", cwd=folder).stdout.splitlines()
+    ]
+    assert [{k: str(v) for k, v in line.items()} for line in lines] == [
+        {k: v if not k.startswith("prob") else str(float(v)) for k, v in row.items()} for row in table
+    ]
+    drawn = run(*arguments, "--format", "table", cwd=folder).stdout
+    assert all(row["path"] in drawn for row in table)
+    assert drawn.count("%") == 2 * len(table)
+
+
+def test_failed_pictures_are_records_and_exit_code_3(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(next(folder.glob("images/Bag/*")).read_bytes())
+    (tmp_path / "b.png").write_bytes(b"")
+    (tmp_path / "c.JPG").write_text("no picture")
+    (tmp_path / "d.txt").write_text("ignored")
+    done = run("predict", ".", "--model", str(folder / "model.onnx"), cwd=tmp_path, code=3)
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["path"], row["status"]) for row in rows] == [
+        ("./a.png", "ok"),
+        ("./b.png", "failed"),
+        ("./c.JPG", "failed"),
+    ]
+    assert rows[1]["error"] == "empty file"
+    assert rows[1]["label_1"] == ""
+    assert "2 failed" in done.stderr
+    assert ".txt" in done.stderr
+
+
+def test_names_that_are_not_utf8(folder: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b'/caf\xe9, "x"\n.png'
+    Path(os.fsdecode(name)).write_bytes(next(folder.glob("images/Bag/*")).read_bytes())
+    model = str(folder / "model.onnx")
+    rows = list(csv.DictReader(io.StringIO(run("predict", ".", "--model", model, cwd=tmp_path).stdout)))
+    assert os.fsencode(rows[0]["path"]) == b'./caf\xe9, "x"\n.png'
+    line = run("predict", ".", "--model", model, "--format", "jsonl", cwd=tmp_path).stdout
+    assert os.fsencode(json.loads(line)["path"]) == b'./caf\xe9, "x"\n.png'
+    drawn = run("predict", ".", "--model", model, "--format", "table", cwd=tmp_path).stdout
+    assert drawn.count("\n") == 2
+
+
+def test_output_files(folder: Path, tmp_path: Path) -> None:
+    model = str(folder / "model.onnx")
+    arguments = ("predict", str(folder / "images" / "Bag"), "--model", model, "--output", "answers.csv")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.stdout == ""
+    whole = (tmp_path / "answers.csv").read_text()
+    assert whole.count("\n") == 101
+    assert "--overwrite" in run(*arguments, cwd=tmp_path, code=1).stderr
+    assert (tmp_path / "answers.csv").read_text() == whole
+    run(*arguments, "--overwrite", cwd=tmp_path)
+    assert (tmp_path / "answers.csv").read_text() == whole
+    run(*arguments[:-1], "answers.jsonl", cwd=tmp_path)
+    assert json.loads((tmp_path / "answers.jsonl").read_text().splitlines()[0])["status"] == "ok"
+    assert "--format" in run(*arguments[:-1], "answers.xyz", cwd=tmp_path, code=2).stderr
+
+
+MISTAKES = [
+    (("predict", "nosuch/"), 1, "nosuch/"),
+    (("predict", "empty/"), 1, "empty/"),
+    (("predict", "images/", "--model", "nosuch.onnx"), 1, "nosuch.onnx"),
+    (("predict", "images/", "--model", "text.pt"), 1, "text.pt"),
+    (("predict", "images/", "--device", "gpu"), 2, "gpu"),
+    (("predict", "images/", "--top5", "--topk", "2"), 2, "--topk"),
+    (("predict", "images/", "--output", "nosuch/answers.csv"), 1, "nosuch"),
+    (("export", "nosuch.pt"), 1, "nosuch.pt"),
+    (("export", "text.pt"), 1, "text.pt"),
+    (("export", "model.pt"), 1, "--overwrite"),
+    (("export", "model.pt", "--output", "nosuch/x.onnx"), 1, "nosuch"),
+    (("train",), 1, "--overwrite"),
+    (("train", "--recipe", "nosuch"), 2, "nosuch"),
+    (("train", "--recipe", "fashion-mini", "--set", "train.nosuch=1"), 2, "train.nosuch"),
+    (("train", "--set", "network.lrn.size=4", "--output", "new.pt"), 2, "network.lrn.size"),
+    (("train", "nosuch/", "--output", "new.pt"), 1, "nosuch"),
+    (("train", "empty/", "--output", "new.pt"), 1, "empty"),
+    (("samples", "text.pt"), 1, "text.pt"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    MISTAKES,
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
+)
+def test_a_mistake_is_one_line(folder: Path, arguments: tuple[str, ...], code: int, word: str) -> None:
+    (folder / "empty").mkdir(exist_ok=True)
+    (folder / "text.pt").write_text("hello\n")
+    before = sorted(folder.rglob("*"))
+    done = run(*arguments, cwd=folder, code=code)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert done.stderr.splitlines()[-1] == errors[0]
+    assert word in errors[0]
+    assert done.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_debug_shows_the_traceback(folder: Path) -> None:
+    done = subprocess.run(
+        [SCRIPT, "export", "nosuch.pt", "--debug"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "CheckpointError" in done.stderr
+
+
+def test_a_missing_extra_is_named(folder: Path) -> None:
+    """As in an installation for prediction only, where there is no torch."""
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['alexnet-tk', 'train', '--output', 'x.pt']\n"
+        "from alexnet_tk.cli.main import app\napp()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "error: this command needs torch, which is not installed: pip install 'alexnet-tk[train]'\n"
+    )
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(folder: Path) -> None:
+    command = f"'{SCRIPT}' predict images/ images/ images/ --batch-size 8 | head -n 1"
+    done = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("path,status")
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_keeps_what_was_finished(
+    folder: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    output = tmp_path / "answers.csv"
+    for i in range(60):  # enough to be interrupted in
+        (tmp_path / f"{i}").symlink_to(folder / "images" / "Bag")
+    inputs = [str(tmp_path / f"{i}") + "/" for i in range(60)]
+    process = subprocess.Popen(
+        [
+            SCRIPT,
+            "predict",
+            *inputs,
+            "--model",
+            folder / "model.onnx",
+            "--output",
+            output,
+            "--batch-size",
+            "4",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and (not output.exists() or output.stat().st_size < 500):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    text = output.read_text()
+    assert text.endswith("\n")
+    assert 5 < text.count("\n") < 6001
+    assert {len(line.split(",")) for line in text.splitlines()} == {5}
+
+
+def test_ctrl_c_while_training_keeps_the_best_weights(tmp_path: Path) -> None:
+    from tests.conftest import TINY
+
+    settings = [word for each in (*TINY, "train.epochs=500") for word in ("--set", each)]
+    process = subprocess.Popen(
+        [SCRIPT, "train", *settings], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "model.pt").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    run("export", "model.pt", cwd=tmp_path)
+
+
+def test_a_full_disk_is_one_line(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [SCRIPT, "predict", "images/Bag"],
+            cwd=folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_picture_named_on_the_command_line_counts_whatever_its_ending(folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (28, 28), 200).save(tmp_path / "picture.dat", format="PNG")
+    done = run("predict", "picture.dat", "--model", str(folder / "model.onnx"), cwd=tmp_path)
+    assert done.stdout.splitlines()[1].startswith("picture.dat,ok,")
+
+
+def test_version_and_help() -> None:
+    assert run("--version", cwd=Path()).stdout.startswith("alexnet-tk 0.")
+    for command in ("train", "export", "predict", "samples"):
+        assert "Usage" in run(command, "--help", cwd=Path()).stdout

@@ -1,0 +1,170 @@
+"""Training from pictures to a checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
+from alexnet_tk.training import Checkpoint, train
+from alexnet_tk.training.metrics import Figures
+from alexnet_tk.training.progress import Silence
+
+
+class Log(Silence):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.epochs: list[tuple[Figures, bool]] = []
+        self.pictures = 0
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def advance(self, pictures: int) -> None:
+        self.pictures += pictures
+
+    def epoch(self, epoch: int, epochs: int, train: Figures, val: Figures, best: bool) -> None:
+        self.epochs.append((val, best))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes that can be told apart: red, green and blue noise."""
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir()
+        for i in range(20):
+            pixels = random.integers(0, 120, (50, 44, 3), dtype=np.uint8)
+            pixels[..., channel] += 120
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
+
+
+def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    log, output = Log(), tmp_path / "model.pt"
+    best = train(pictures, settings=(*tiny, *LEARNS, "train.epochs=6"), output=output, progress=log)
+    top1 = [val.top1 for val, _ in log.epochs]
+    assert max(top1) > 0.8
+    assert [saved for _, saved in log.epochs] == [t > max(top1[:i], default=-1) for i, t in enumerate(top1)]
+    loaded = Checkpoint.load(output)
+    assert loaded.training["figures"]["val_top1"] == max(top1)
+    assert loaded.training["epoch"] == 1 + top1.index(max(top1))
+    assert loaded.labels == ["blue", "green", "red"]
+    assert all(torch.equal(loaded.weights[name], each) for name, each in best.weights.items())
+    # 54 pictures are measured, and 54 + 6 are seen in every epoch.
+    assert log.pictures == 54 + 6 * 60
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt"]
+
+
+def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    weights = []
+    for seed in (0, 0, 1):
+        settings = (*tiny, f"train.seed={seed}", "augment.rotate=5")
+        torch.rand(seed + 3)  # what was drawn before must not matter
+        weights.append(
+            train(pictures, settings=settings, output=tmp_path / "model.pt", overwrite=True).weights
+        )
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert not torch.equal(weights[0]["f8.weight"], weights[2]["f8.weight"])
+
+
+def test_the_sample_and_its_recipe_are_the_default(tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    log = Log()
+    best = train(settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log)
+    assert "T-shirt" in best.labels
+    assert any("fashion-mini" in line for line in log.said)
+    assert any(line.startswith("device: ") for line in log.said)
+
+
+def test_a_folders_recipe_is_own_pictures(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    log = Log()
+    best = train(pictures, settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log)
+    assert any("own-pictures" in line for line in log.said)
+    assert best.recipe.train.schedule == "cosine"
+
+
+def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    broken = []
+    for i, path in enumerate(sorted(pictures.glob("*/*"))):
+        copy = tmp_path / "data" / ("val" if i % 10 == 0 else "train") / path.parent.name / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes() if i % 20 else b"rubbish")
+        if i % 20 == 0:
+            broken.append(copy)
+    log = Log()
+    train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", progress=log)
+    listed = (tmp_path / "runs" / "m" / "unreadable.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed] == [str(path) for path in broken]
+    assert sum("3 pictures can't be read" in line for line in log.said) == 1
+
+
+def test_no_readable_validation_picture_is_an_error(
+    pictures: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    for path in sorted(pictures.glob("*/*")):
+        for split in ("train", "val"):
+            copy = tmp_path / "data" / split / path.parent.name / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes() if split == "train" else b"")
+    with pytest.raises(DataError, match="no validation picture can be read"):
+        train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt")
+    assert not (tmp_path / "m.pt").exists()
+
+
+def test_plateau_ends_a_run_early(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    log = Log()
+    settings = (
+        *tiny,
+        "train.schedule=plateau",
+        "train.patience=1",
+        "train.drops=1",
+        "train.lr=1e-9",
+        "train.epochs=9",
+    )
+    train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log)
+    # Nothing is learned at this rate: one drop after the second epoch, the end after the third.
+    assert len(log.epochs) == 3
+
+
+def test_mistakes_are_found_before_the_work(pictures: Path, tmp_path: Path) -> None:
+    log, output = Log(), tmp_path / "model.pt"
+    with pytest.raises(RecipeError, match="nosuch"):
+        train(recipe="nosuch", output=output, progress=log)
+    with pytest.raises(RecipeError, match="nosuch"):
+        train(recipe="fashion-mini", settings=("train.nosuch=1",), output=output, progress=log)
+    with pytest.raises(UsageError, match="'tpu'"):
+        train(pictures, device="tpu", output=output, progress=log)
+    with pytest.raises(DataError, match="nosuch"):
+        train(tmp_path / "nosuch", output=output, progress=log)
+    with pytest.raises(OutputError, match="nosuch"):
+        train(output=tmp_path / "nosuch" / "model.pt", progress=log)
+    output.write_text("precious")
+    with pytest.raises(OutputError, match="--overwrite"):
+        train(output=output, progress=log)
+    assert output.read_text() == "precious"
+    assert log.pictures == 0
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA works here")
+def test_cuda_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="--device cuda:1"):
+        train(device="cuda:1", output=tmp_path / "model.pt")
+
+
+@pytest.mark.gpu
+def test_a_step_on_cuda_is_the_cpus(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    weights = []
+    settings = (*tiny, *LEARNS, "network.dropout=0", "train.epochs=1", "train.batch_size=54")
+    for device in ("cpu", "cuda"):
+        output = tmp_path / f"{device}.pt"
+        weights.append(train(pictures, settings=settings, output=output, device=device).weights)
+    for name, each in weights[0].items():
+        torch.testing.assert_close(weights[1][name], each, rtol=1e-3, atol=1e-5)
