@@ -27,12 +27,12 @@ class Screen:
 
     @property
     def console(self) -> "Console":
-        """Where to print rich tables while the bar is shown."""
+        """What draws the bar; what it prints appears above it."""
         return self._bar.console
 
     def say(self, message: str) -> None:
         """A line on stderr."""
-        typer.echo(message, err=True)
+        self._print(message, err=True)
 
     def begin(self, what: str, pictures: int) -> None:
         """A new bar, of so many pictures, in the place of the one before."""
@@ -48,10 +48,18 @@ class Screen:
     def epoch(self, epoch: int, epochs: int, train: "Figures", val: "Figures", best: bool) -> None:
         """A line on stdout for an epoch of training."""
         width = len(str(epochs))
-        typer.echo(
+        self._print(
             f"epoch {epoch:{width}}/{epochs}  train loss {train.loss:.4f}  validation "
             f"top-1 {val.top1:6.1%}  top-5 {val.top5:6.1%}{'  best so far, saved' if best else ''}"
         )
+
+    def _print(self, message: str, err: bool = False) -> None:
+        """A line above the bar where the stream is the terminal that shows it, else plainly to the stream."""
+        stream = sys.stderr if err else sys.stdout
+        if stream.isatty():
+            self.console.print(message, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(message, err=err)
 
 
 @contextmanager
@@ -84,7 +92,8 @@ def screen() -> Iterator[Screen]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=out if out.is_terminal else Console(stderr=True),
-        redirect_stdout=out.is_terminal,
+        redirect_stdout=False,
+        redirect_stderr=False,
         disable=not sys.stderr.isatty(),
         transient=True,
     ) as bar:

@@ -10,50 +10,53 @@ if TYPE_CHECKING:
 
 WIDTH = 100  # of a table that goes to a file or a pipe, which have none of their own
 BAR = 16
+EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def table_writer(console: "Console", topk: int) -> Callable[["Record"], None]:
     """Writes the header now and `topk` lines for each record it is called with.
 
-    The columns' widths are fixed at the start, so a row can be shown as soon as it is known.
+    The columns' widths are fixed at the start, so that a row can be shown as soon as it is known; for the
+    same reason these are lines and not a `rich.table.Table`, which is laid out when it is complete.
     """
-    from rich.bar import Bar
-    from rich.table import Table
+    from rich.cells import set_cell_size
     from rich.text import Text
 
-    label_width = max(16, min(32, (console.width - BAR - 12) // 2))
-    path_width = max(12, console.width - BAR - label_width - 12)
+    label_width = max(12, min(32, (console.width - BAR - 14) // 2))
+    path_width = max(12, console.width - BAR - label_width - 14)
 
-    def rows(*cells: tuple[Text, Text, Text, Bar | Text]) -> Table:
-        table = Table.grid(padding=(0, 2, 0, 0))
-        for width, justify in ((path_width, "left"), (label_width, "left"), (7, "right"), (BAR, "left")):
-            table.add_column(width=width, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-        for each in cells:
-            table.add_row(*each)
-        return table
+    def line(path: str, label: str, figures: str, style: str) -> Text:
+        return Text.assemble(
+            set_cell_size(_shortened(path, path_width), path_width),
+            "  ",
+            (set_cell_size(label, label_width) + figures, style),
+            "\n",
+        )
 
     def write(record: "Record") -> None:
-        path = Text(_shortened(record.path, path_width))
         if record.error:
-            console.print(rows((path, Text(f"failed: {record.error}", "bold red"), Text(), Text())))
-            return
-        cells = []
-        for rank in range(topk):
-            probability = record.probabilities[rank]
-            style = "bold" if rank == 0 else "dim"
-            cells.append(
-                (
-                    path if rank == 0 else Text(),
-                    Text(_printable(record.labels[rank]), style),
-                    Text(f"{probability:7.2%}", style),
-                    Bar(1, 0, probability, width=BAR, color="cyan" if rank == 0 else "bright_black"),
+            path = set_cell_size(_shortened(record.path, path_width), path_width)
+            lines = [Text.assemble(path, "  ", (f"failed: {record.error}", "bold red"), "\n")]
+        else:
+            lines = [
+                line(
+                    record.path if rank == 0 else "",
+                    _printable(record.labels[rank]),
+                    f"  {record.probabilities[rank]:7.2%}  {_bar(record.probabilities[rank])}",
+                    "bold" if rank == 0 else "dim",
                 )
-            )
-        console.print(rows(*cells))
+                for rank in range(topk)
+            ]
+        console.print(Text().join(lines), end="", soft_wrap=True)
 
-    head = (Text(each, "bold underline") for each in ("picture", "label", "", ""))
-    console.print(rows(tuple(head)))  # type: ignore[arg-type]
+    console.print(line("picture", "label", "  probability", "bold"), end="", soft_wrap=True)
     return write
+
+
+def _bar(fraction: float) -> str:
+    """A bar of up to `BAR` cells, drawn in eighths of a cell."""
+    whole, part = divmod(round(fraction * BAR * 8), 8)
+    return "█" * whole + EIGHTHS[part].strip()
 
 
 def _printable(text: str) -> str:
