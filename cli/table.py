@@ -25,11 +25,12 @@ def table_writer(console: "Console", topk: int) -> Callable[["Record"], None]:
     label_width = max(12, min(32, (console.width - BAR - 14) // 2))
     path_width = max(12, console.width - BAR - label_width - 14)
 
-    def line(path: str, label: str, figures: str, style: str) -> Text:
+    def line(path: str, label: str, probability: str, style: str, bar: str = "") -> Text:
         return Text.assemble(
             set_cell_size(_shortened(path, path_width), path_width),
             "  ",
-            (set_cell_size(label, label_width) + figures, style),
+            (f"{set_cell_size(label, label_width)}  {probability:>7}  ", style),
+            (bar, "cyan"),
             "\n",
         )
 
@@ -42,14 +43,15 @@ def table_writer(console: "Console", topk: int) -> Callable[["Record"], None]:
                 line(
                     record.path if rank == 0 else "",
                     _printable(record.labels[rank]),
-                    f"  {record.probabilities[rank]:7.2%}  {_bar(record.probabilities[rank])}",
+                    f"{record.probabilities[rank]:.2%}",
                     "bold" if rank == 0 else "dim",
+                    _bar(record.probabilities[rank]),
                 )
                 for rank in range(topk)
             ]
         console.print(Text().join(lines), end="", soft_wrap=True)
 
-    console.print(line("picture", "label", "  probability", "bold"), end="", soft_wrap=True)
+    console.print(line("picture", "label", "", "bold", "probability"), end="", soft_wrap=True)
     return write
 
 
