@@ -134,7 +134,7 @@ def test_the_initial_values(init: str) -> None:
         assert isinstance(layer, (nn.Conv2d, nn.Linear))
         bias = {"paper": 1.0, "caffe": 0.1, "he": 0.0}[init] * paper_bias
         assert layer.bias is not None
-        assert set(layer.bias.tolist()) == {pytest.approx(bias)}
+        assert layer.bias.tolist() == pytest.approx([bias] * len(layer.bias))
         fan_in = layer.weight.numel() / layer.weight.shape[0]
         sigma = (2 / fan_in) ** 0.5 if init == "he" else 0.01
         # An estimate of σ from n draws is off by about 1 / sqrt(2n) of it.
