@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from alexnet_tk.errors import AlexnetError, MissingExtraError
 
 from .export import export
+from .pack import pack
 from .predict import predict
 from .samples import samples
 from .train import train
@@ -85,5 +86,5 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, export, predict, samples):
+for command in (train, pack, export, predict, samples):
     app.command()(command)

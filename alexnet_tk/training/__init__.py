@@ -2,6 +2,7 @@
 
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.loop import train
+from alexnet_tk.training.packed import pack
 from alexnet_tk.training.progress import Progress
 
-__all__ = ["Checkpoint", "Progress", "train"]
+__all__ = ["Checkpoint", "Progress", "pack", "train"]

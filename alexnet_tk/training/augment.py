@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.dataset import Statistics
+from alexnet_tk.training.statistics import Statistics
 
 
 @dataclass(frozen=True)

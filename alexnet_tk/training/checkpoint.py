@@ -13,7 +13,7 @@ from alexnet_tk.errors import AlexnetError, CheckpointError, RecipeError
 from alexnet_tk.files import replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
 from alexnet_tk.recipe import RGB, Recipe
-from alexnet_tk.training.dataset import Statistics
+from alexnet_tk.training.statistics import Statistics
 
 FORMAT = "alexnet-tk.checkpoint/1"
 

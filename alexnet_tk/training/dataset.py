@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from alexnet_tk.errors import DataError, PictureError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.sources import find
-from alexnet_tk.recipe import RGB, Preprocess
+from alexnet_tk.recipe import Preprocess
 
 
 class Split(Protocol):
@@ -209,59 +209,3 @@ class Reader:
         indices = np.array(kept, dtype=np.int64)
         empty = np.empty((0, 0, 0, 3), np.uint8)
         return Batch(np.stack(pictures) if pictures else empty, indices, self.split.classes[indices])
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of the training set's pixels: the mean, and the covariance's eigenvalues and eigenvectors.
-
-    Red, green, blue on the scale 0..255; `eigenvectors[i][j]` is channel i of component j.
-    """
-
-    mean: RGB
-    eigenvalues: RGB
-    eigenvectors: tuple[RGB, RGB, RGB]
-
-    MOST: ClassVar[int] = 10_000  # pictures that are looked at
-
-    @classmethod
-    def from_lists(
-        cls, mean: list[float], eigenvalues: list[float], eigenvectors: list[list[float]]
-    ) -> "Statistics":
-        """From lists as files hold them; raises `ValueError` where there are not three of each."""
-        red, green, blue = eigenvectors
-        return cls(_three(mean), _three(eigenvalues), (_three(red), _three(green), _three(blue)))
-
-    @classmethod
-    def of(cls, reader: Reader, seed: int, advance: Callable[[int], None]) -> "Statistics":
-        """Measure the reader's split, or `MOST` pictures of it drawn with the seed.
-
-        Raises
-        ------
-        DataError
-            not one picture can be read
-
-        """
-        order = np.random.default_rng([seed, 0x57A7]).permutation(len(reader.split.classes))[: cls.MOST]
-        count, total, squares = 0, np.zeros(3), np.zeros((3, 3))
-        for batch in reader.batches(np.sort(order), 16, lambda picture, index: picture):
-            for picture in batch.pictures:
-                pixels = picture.reshape(-1, 3).astype(np.float64)
-                count += len(pixels)
-                total += pixels.sum(axis=0)
-                squares += pixels.T @ pixels
-            advance(len(batch.indices))
-        if not count:
-            index, reason = next(iter(reader.failures.items()))
-            raise DataError(
-                f"no training picture can be read; the first: {reader.split.name(index)}: {reason}"
-            )
-        mean = total / count
-        eigenvalues, eigenvectors = np.linalg.eigh(squares / count - np.outer(mean, mean))
-        # A grey set has two components without variance; rounding may leave them a hair below zero.
-        return cls.from_lists(mean.tolist(), eigenvalues.clip(min=0).tolist(), eigenvectors.tolist())
-
-
-def _three(values: list[float]) -> RGB:
-    first, second, third = values
-    return float(first), float(second), float(third)

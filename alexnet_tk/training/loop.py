@@ -1,5 +1,6 @@
 """The training loop: pictures and a recipe in, a checkpoint of the best weights out."""
 
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import Epoch
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.dataset import Data, Reader, Statistics, built_in_sample, from_folder
+from alexnet_tk.training.dataset import Data, Reader, built_in_sample, from_folder
 from alexnet_tk.training.device import choose_device
 from alexnet_tk.training.metrics import Tally
+from alexnet_tk.training.packed import is_packed, open_packed
 from alexnet_tk.training.progress import Progress, Silence
+from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
 
 
@@ -35,7 +38,7 @@ def train(
     Parameters
     ----------
     data
-        a folder of pictures as `dataset.from_folder` takes it; None: the built-in sample
+        a folder of pictures as `dataset.from_folder` takes it, or a packed set; None: the built-in sample
     recipe
         a name of the zoo or a TOML file; None: "fashion-mini" for the sample, "own-pictures" for a
         folder of fewer than 100,000 pictures, else "alexnet-2012"
@@ -64,7 +67,13 @@ def train(
         zoo.recipe(recipe).override(*settings)  # a mistake here should cost no look at the pictures
     refuse_existing(output, overwrite)
     target = choose_device(device, progress)
-    pictures = built_in_sample() if data is None else from_folder(data)
+    statistics = None
+    if data is None:
+        pictures = built_in_sample()
+    elif is_packed(data):
+        pictures, statistics = open_packed(data)
+    else:
+        pictures = from_folder(data)
     for note in pictures.notes:
         progress.say(note)
     count, val_count = len(pictures.train.classes), len(pictures.val.classes)
@@ -75,15 +84,21 @@ def train(
         f"validation pictures in {len(pictures.labels)} classes; "
         f"recipe: {name}, at most {plan.train.epochs} epochs"
     )
-    return _fit(plan, pictures, output, target, progress)
+    statistics = statistics or _measure(data, pictures, plan, progress)
+    return _fit(plan, pictures, statistics, output, target, progress)
 
 
-def _fit(recipe: Recipe, data: Data, output: Path, device: torch.device, progress: Progress) -> Checkpoint:
+def _fit(
+    recipe: Recipe,
+    data: Data,
+    statistics: Statistics,
+    output: Path,
+    device: torch.device,
+    progress: Progress,
+) -> Checkpoint:
     """The loop itself; the recipe's epochs are a number by now."""
     count, epochs = len(data.train.classes), int(recipe.train.epochs)
     reader, val_reader = Reader(data.train, recipe.preprocess), Reader(data.val, recipe.preprocess)
-    progress.begin("measuring colours", min(count, Statistics.MOST))
-    statistics = Statistics.of(reader, recipe.train.seed, progress.advance)
     trainer = Trainer(recipe, statistics, len(data.labels), device)
     history: list[dict[str, float]] = []
     best: Checkpoint | None = None
@@ -122,6 +137,22 @@ def _fit(recipe: Recipe, data: Data, output: Path, device: torch.device, progres
 
     assert best is not None  # a recipe has at least one epoch
     return best
+
+
+def _measure(folder: Path | None, data: Data, recipe: Recipe, progress: Progress) -> Statistics:
+    """The training set's statistics; where pictures are decoded for it, how long that takes is said."""
+    count = len(data.train.classes)
+    measured = min(count, Statistics.MOST)
+    progress.begin("measuring colours", measured)
+    begun = time.perf_counter()
+    statistics = Statistics.of(Reader(data.train, recipe.preprocess), recipe.train.seed, progress.advance)
+    rate = measured / (time.perf_counter() - begun)
+    if folder is not None:
+        progress.say(
+            f"decoding: {rate:,.0f} pictures/s, so {count / rate:,.0f} s in every epoch; "
+            f"`alexnet-tk pack {folder} PACKED` decodes them once, for `alexnet-tk train PACKED`"
+        )
+    return statistics
 
 
 def _run_folder(output: Path) -> Path:

@@ -9,10 +9,11 @@ from alexnet_tk.errors import DataError
 from alexnet_tk.network.alexnet import AlexNet, normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import Epoch, centre
-from alexnet_tk.training.dataset import Batch, Reader, Statistics
+from alexnet_tk.training.dataset import Batch, Reader
 from alexnet_tk.training.metrics import Figures, Tally
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
 from alexnet_tk.training.progress import Progress
+from alexnet_tk.training.statistics import Statistics
 
 
 class Trainer:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import Epoch, centre, rotate
-from alexnet_tk.training.dataset import Statistics
+from alexnet_tk.training.statistics import Statistics
 
 GREY = Statistics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 SMALL = Recipe().override(

@@ -13,7 +13,7 @@ from alexnet_tk.errors import CheckpointError
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.dataset import Statistics
+from alexnet_tk.training.statistics import Statistics
 
 
 @pytest.fixture

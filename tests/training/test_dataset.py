@@ -10,7 +10,8 @@ from PIL import Image
 from alexnet_tk.errors import DataError
 from alexnet_tk.recipe import Preprocess
 from alexnet_tk.training.augment import centre
-from alexnet_tk.training.dataset import Files, Reader, Statistics, built_in_sample, from_folder
+from alexnet_tk.training.dataset import Files, Reader, built_in_sample, from_folder
+from alexnet_tk.training.statistics import Statistics
 
 SQUARE = Preprocess(resize=8)
 
