@@ -14,7 +14,7 @@ def pack(
     packed: Annotated[Path, typer.Argument(metavar="PACKED", help="The folder to write.")],
     debug: Debug = False,
 ) -> None:
-    """Decode pictures once, so that training reads them at the disk's speed; a run that was killed goes on."""
+    """Decode pictures once, for training at the disk's speed; a run that was killed goes on."""
     with screen() as show:
         from alexnet_tk.training import pack as pack_pictures
 
