@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet_tk.errors import PictureError
 
@@ -18,6 +18,18 @@ FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
+}
+
+# What undoes each orientation of EXIF. Pillow's exif_transpose does the same and also writes the tags
+# anew, which fails where any other of them is broken.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
 
 # Formats whose files Pillow recognises by their first bytes and has no decoder for.
@@ -80,7 +92,8 @@ def load(
     except Exception as error:
         # Decoders meet broken files with whatever comes to hand: OSError, ValueError, SyntaxError,
         # struct.error, IndexError, … One picture's rubbish must not end a night's run.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = " ".join(message.split()) or type(error).__name__
         raise PictureError(f"broken picture: {reason}") from error
 
 
@@ -93,8 +106,8 @@ def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") 
         picture.draft(None, (round(picture.width * scale), round(picture.height * scale)))
     picture = to_rgb(_upright(picture))
 
-    # The crop begins on a whole pixel of the scaled picture, so cropping the larger square that
-    # training keeps gives the same pixels as scaling and cropping at once.
+    # The crop begins on a whole pixel of the scaled picture, so this gives the pixels (to one grey
+    # level, by rounding) that are cut out of the larger square which training keeps.
     scale = min(picture.size) / resize
     margin = (resize - crop) // 2
     left = (picture.width - min(picture.size)) / 2 + margin * scale
@@ -105,12 +118,12 @@ def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") 
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """The picture turned as its orientation tag says; a broken tag counts as none."""
+    """The picture turned as its orientation tag says; a tag that can't be read counts as none."""
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:
+        turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken table of tags is met with as many errors as a broken picture
         return picture
-    return picture if orientation == 1 else ImageOps.exif_transpose(picture)
+    return picture if turn is None else picture.transpose(turn)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

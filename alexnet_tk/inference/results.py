@@ -1,6 +1,7 @@
 """The record of a prediction and the forms in which it is written."""
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,11 +58,21 @@ class Totals:
 
 def csv_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
     """Writes the header now and a line for each record it is called with (RFC 4180, lines end in LF)."""
-    writer = csv.DictWriter(stream, list(Record("", "none").row(topk)), lineterminator="\n")
+    # Python before 3.13 quotes a carriage return only where lines end in one, so they do until they are put.
+    line = io.StringIO()
+    writer = csv.DictWriter(line, list(Record("", "none").row(topk)), lineterminator="\r\n")
+
+    def put() -> None:
+        stream.write(line.getvalue().removesuffix("\r\n") + "\n")
+        line.seek(0)
+        line.truncate()
+
     writer.writeheader()
+    put()
 
     def write(record: Record) -> None:
         writer.writerow(record.row(topk))
+        put()
         stream.flush()
 
     return write

@@ -120,15 +120,17 @@ def preprocess_metadata(
 
 def _check_shapes(path: Path, model: Model) -> None:
     """Raise `ModelError` unless input, output and labels fit together."""
-    inputs, outputs = model.session.get_inputs(), model.session.get_outputs()
-    size, count = model.image_size, len(model.labels)
     if not isinstance(model.labels, list) or not all(isinstance(label, str) for label in model.labels):
         raise ModelError(f"{path} has broken metadata: its labels are no list of names; export it again")
-    if [each.name for each in inputs] != [INPUT] or inputs[0].shape[1:] != [size, size, 3]:
+    inputs, outputs = model.session.get_inputs(), model.session.get_outputs()
+    size, count = model.image_size, len(model.labels)
+    takes = [(each.name, each.type, each.shape[1:]) for each in inputs]
+    if takes != [(INPUT, "tensor(uint8)", [size, size, 3])]:
         raise ModelError(
             f"{path} does not take uint8 pictures (batch, {size}, {size}, 3) as {INPUT!r}; export it again"
         )
-    if [each.name for each in outputs] != [OUTPUT] or outputs[0].shape[1:] != [count]:
+    gives = [(each.name, each.type, each.shape[1:]) for each in outputs]
+    if gives != [(OUTPUT, "tensor(float)", [count])]:
         raise ModelError(
             f"{path} does not give {OUTPUT!r} (batch, {count}) for its {count} labels; export it again"
         )
