@@ -106,15 +106,13 @@ def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") 
         picture.draft(None, (round(picture.width * scale), round(picture.height * scale)))
     picture = to_rgb(_upright(picture))
 
-    # The crop begins on a whole pixel of the scaled picture, so this gives the pixels (to one grey
-    # level, by rounding) that are cut out of the larger square which training keeps.
-    scale = min(picture.size) / resize
+    # The centre square is scaled by one resize, and the crop is cut out of it: what prediction sees is what
+    # training cut out of the squares it keeps, pixel for pixel.
+    side = min(picture.size)
+    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    square = picture.resize((resize, resize), FILTERS[filter], box=(left, top, left + side, top + side))
     margin = (resize - crop) // 2
-    left = (picture.width - min(picture.size)) / 2 + margin * scale
-    top = (picture.height - min(picture.size)) / 2 + margin * scale
-    # Rounding must not push the box over the edge by a billionth of a pixel.
-    box = (left, top, min(left + crop * scale, picture.width), min(top + crop * scale, picture.height))
-    return np.asarray(picture.resize((crop, crop), FILTERS[filter], box=box))
+    return np.asarray(square)[margin : margin + crop, margin : margin + crop]
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -44,22 +44,32 @@ def find(inputs: Iterable[str | os.PathLike[str]]) -> Found:
 
 def _walk(folder: str, found: Found) -> None:
     """Add what counts in the folder and below it; with a stack of its own, so that depth has no limit."""
-    stack = [(folder, True)]
+    stack = [(folder, "folder")]
     while stack:
-        path, is_folder = stack.pop()
-        if not is_folder:
+        path, kind = stack.pop()
+        if kind == "file":
             ending = os.path.splitext(path)[1].lower()
             if ending in images.endings():
                 found.paths.append(path)
             else:
                 found.ignored[ending or "no ending"] += 1
             continue
+        if kind == "special":
+            found.ignored["pipe, socket or device"] += 1
+            continue
         try:
             with os.scandir(path) as entries:
-                inside = [(e.path, e.is_dir(follow_symlinks=False)) for e in entries if e.name[0] != "."]
+                inside = [(entry.path, _kind(entry)) for entry in entries if entry.name[0] != "."]
         except OSError:
             found.paths.append(
                 path
             )  # answered as failed: what it holds can't be known, but it must not vanish
             continue
         stack.extend(sorted(inside, reverse=True))
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """A folder, a file (also a link, wherever it leads) or something that may never end being read."""
+    if entry.is_dir(follow_symlinks=False):
+        return "folder"
+    return "file" if entry.is_symlink() or entry.is_file(follow_symlinks=False) else "special"

@@ -19,7 +19,7 @@ from alexnet_tk.inference.session import open_model
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.dataset import Statistics
+from alexnet_tk.training.statistics import Statistics
 
 
 def make(path: Path, tiny: tuple[str, ...], *settings: str, classes: int = 7) -> Checkpoint:

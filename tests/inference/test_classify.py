@@ -1,0 +1,292 @@
+"""Folders of pictures in, one record for each out: the right one, in order, whatever is broken."""
+
+import gc
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet_tk.inference import Classifier, Record, find
+from alexnet_tk.inference.session import Device
+
+Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "broken"}
+
+
+@pytest.fixture(scope="module")
+def classifier(model_file: Path) -> Classifier:
+    return Classifier(model_file, "cpu")
+
+
+@pytest.fixture(scope="module")
+def pixels() -> NDArray[np.uint8]:
+    """Forty pictures of 8×8, each with an answer of its own."""
+    draw = np.random.default_rng(3)
+    colours = draw.integers(30, 226, (40, 1, 1, 3))
+    return (colours + draw.integers(-30, 30, (40, 8, 8, 3))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, pixels: NDArray[np.uint8]) -> list[str]:
+    """The files of these pictures."""
+    folder = tmp_path_factory.mktemp("sound")
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(folder / f"{number:02}.png")
+    return find([folder]).paths
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory, pixels: NDArray[np.uint8]) -> list[str]:
+    """The same files, a third of them spoilt, in every way, at random places; some are there twice."""
+    folder = tmp_path_factory.mktemp("mixed")
+    draw = random.Random(5)
+    spoilt = [*SPOILT, *draw.choices(list(SPOILT), k=10)] + [""] * (len(pixels) - 14)
+    draw.shuffle(spoilt)
+    spoilt[0], spoilt[-3:] = "empty", ["truncated", "missing", "text"]  # at the edges as well
+    spoilt[20:24] = ["text", "missing", "truncated", "empty"]  # and whole batches of them
+    paths = []
+    for number, (picture, how) in enumerate(zip(pixels, spoilt, strict=True)):
+        path = folder / f"{number:02}-{how}.png"
+        paths.append(str(path))
+        if how == "missing":
+            continue
+        Image.fromarray(picture).save(path)
+        if how:
+            whole = path.read_bytes()
+            path.write_bytes({"empty": b"", "text": b"text", "truncated": whole[: len(whole) // 2]}[how])
+    return [*paths, paths[1], paths[0], paths[1], paths[5]]
+
+
+@pytest.fixture(scope="module")
+def one_by_one(classifier: Classifier, mixed: list[str]) -> list[Record]:
+    """The records of the mixed files, each classified alone."""
+    return [record for path in mixed for record in classifier.classify([path], 3, batch_size=1, workers=1)]
+
+
+def assert_same(records: list[Record], expected: list[Record]) -> None:
+    """The same but for what the order of a sum does to the last digits."""
+    assert [(r.path, r.error, r.labels) for r in records] == [(r.path, r.error, r.labels) for r in expected]
+    for record, other in zip(records, expected, strict=True):
+        assert record.probabilities == pytest.approx(other.probabilities, rel=1e-5)
+
+
+class Watched:
+    """A session that notes the shapes it is given."""
+
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[np.uint8]]) -> Any:
+        self.shapes += [value.shape for value in inputs.values()]
+        return self.session.run(outputs, inputs)
+
+
+@pytest.fixture
+def as_on_cuda(model_file: Path) -> tuple[Classifier, Watched]:
+    """A classifier that takes the CPU's session for one on a GPU."""
+    classifier = Classifier(model_file, "cpu")
+    session = Watched(classifier._model.session)
+    classifier._model = replace(classifier._model, device=Device("cuda:0", "a test"), session=session)
+    return classifier, session
+
+
+def test_answers_are_what_numpy_computes(
+    classifier: Classifier, sound: list[str], pixels: NDArray[np.uint8], labels: list[str], answer: Answer
+) -> None:
+    records = list(classifier.classify(sound, 5))
+    assert [record.path for record in records] == sound
+    for record, row in zip(records, answer(pixels), strict=True):
+        assert (record.status, record.error) == ("ok", "")
+        assert list(record.probabilities) == sorted(record.probabilities, reverse=True)
+        assert record.labels == tuple(labels[i] for i in sorted(range(5), key=lambda i: -row[i]))
+        for label, probability in zip(record.labels, record.probabilities, strict=True):
+            assert probability == pytest.approx(row[labels.index(label)], rel=1e-4)
+    assert len({record.labels for record in records}) > 3, "or the test could not tell pictures apart"
+
+
+def test_pictures_are_scaled_and_cropped_as_the_file_says(
+    classifier: Classifier, labels: list[str], answer: Answer, tmp_path: Path
+) -> None:
+    """Of a wide picture only the middle square counts, and what scaling takes from beside it."""
+    wide = np.zeros((100, 300, 3), np.uint8)
+    wide[:, 85:215] = (200, 120, 90)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    (record,) = classifier.classify([str(tmp_path / "wide.png")])
+    (row,) = answer(np.full((1, 8, 8, 3), (200, 120, 90), np.uint8))
+    assert record.labels == (labels[row.argmax()],)
+    assert record.probabilities[0] == pytest.approx(row.max(), rel=1e-4)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_broken_pictures_change_no_other_answer(
+    workers: int, batch_size: int, classifier: Classifier, mixed: list[str], one_by_one: list[Record]
+) -> None:
+    records = list(classifier.classify(mixed, 3, batch_size=batch_size, workers=workers))
+    assert_same(records, one_by_one)
+
+
+def test_broken_pictures_are_failed_with_their_reason(one_by_one: list[Record], mixed: list[str]) -> None:
+    assert [record.path for record in one_by_one] == mixed
+    for record in one_by_one:
+        how = Path(record.path).stem.partition("-")[2]
+        if how:
+            assert record.status == "failed"
+            assert SPOILT[how] in record.error
+            assert (record.labels, record.probabilities) == ((), ())
+        else:
+            assert record.status == "ok"
+            assert len(record.labels) == 3
+
+
+def test_sound_pictures_among_broken_ones_get_their_own_answers(
+    one_by_one: list[Record], pixels: NDArray[np.uint8], labels: list[str], answer: Answer
+) -> None:
+    rows = answer(pixels)
+    for record in one_by_one:
+        if not record.error:
+            row = rows[int(Path(record.path).stem.partition("-")[0])]
+            assert record.labels[0] == labels[row.argmax()]
+            assert record.probabilities[0] == pytest.approx(row.max(), rel=1e-4)
+
+
+def test_batches_and_threads_of_their_own_choice(
+    classifier: Classifier, mixed: list[str], one_by_one: list[Record]
+) -> None:
+    assert_same(list(classifier.classify(mixed, 3)), one_by_one)
+
+
+@pytest.mark.parametrize(("topk", "given"), [(1, 1), (2, 2), (5, 5), (6, 5), (1000, 5)])
+def test_more_labels_than_there_are_is_all_of_them(
+    topk: int, given: int, classifier: Classifier, sound: list[str]
+) -> None:
+    for record in classifier.classify(sound[:4], topk):
+        assert len(record.labels) == len(record.probabilities) == len(set(record.labels)) == given
+
+
+def test_one_label_without_a_wish(classifier: Classifier, sound: list[str]) -> None:
+    assert all(len(record.labels) == 1 for record in classifier.classify(sound[:4]))
+
+
+def test_the_same_file_twice_is_answered_twice(classifier: Classifier, sound: list[str]) -> None:
+    first, other, second = classifier.classify([sound[0], sound[1], sound[0]])
+    assert first == second
+    assert other.path == sound[1]
+
+
+def test_no_pictures_no_records(classifier: Classifier) -> None:
+    assert list(classifier.classify([])) == []
+
+
+def test_what_find_lists_can_be_classified_whatever_it_is(classifier: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "linked.png").symlink_to(tmp_path / "folder.png", target_is_directory=True)
+    (tmp_path / "dangling.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    paths = find([tmp_path]).paths
+    records = list(classifier.classify(paths))
+    assert [record.path for record in records] == paths
+    assert paths
+    assert all(record.status == "failed" for record in records)
+
+
+# --- stopping --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["close", "garbage", "never begun"])
+@pytest.mark.parametrize("cuda", [False, True])
+def test_stopping_early_leaves_no_thread(
+    end: str, cuda: bool, model_file: Path, sound: list[str], as_on_cuda: tuple[Classifier, Watched]
+) -> None:
+    before = set(threading.enumerate())
+    classifier = as_on_cuda[0] if cuda else Classifier(model_file, "cpu")
+    records: Iterator[Record] = classifier.classify(sound * 20, batch_size=2, workers=4)
+    if end != "never begun":
+        assert [next(records).path for _ in range(3)] == sound[:3]
+        assert set(threading.enumerate()) > before, "or the test could not tell"
+    if end == "garbage":
+        del records
+        gc.collect()
+    else:
+        records.close()  # type: ignore[attr-defined]  # it is a generator
+    assert set(threading.enumerate()) <= before
+
+
+def test_memory_does_not_grow_with_the_folder(
+    classifier: Classifier, sound: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than three batches for each worker are read before the first answer is taken."""
+    opened: list[object] = []
+    open_image = Image.open
+
+    def watched(path: Any) -> Image.Image:
+        opened.append(path)
+        return open_image(path)
+
+    monkeypatch.setattr(Image, "open", watched)
+    records = classifier.classify(sound * 100, batch_size=2, workers=2)
+    next(records)
+    records.close()  # type: ignore[attr-defined]  # it is a generator
+    assert 2 <= len(opened) <= 2 * 3 * 2
+
+
+# --- the path that a GPU takes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32, 100])
+def test_on_cuda_every_run_has_the_same_shape_and_answers_are_unchanged(
+    batch_size: int, as_on_cuda: tuple[Classifier, Watched], mixed: list[str], one_by_one: list[Record]
+) -> None:
+    classifier, session = as_on_cuda
+    records = list(classifier.classify(mixed, 3, batch_size=batch_size, workers=2))
+    assert_same(records, one_by_one)
+    assert set(session.shapes) == {(batch_size, 8, 8, 3)}
+
+
+def test_on_cuda_a_batch_of_broken_pictures_is_not_run(
+    as_on_cuda: tuple[Classifier, Watched], mixed: list[str]
+) -> None:
+    classifier, session = as_on_cuda
+    broken = [path for path in mixed if not path.endswith("-.png")]
+    records = list(classifier.classify(broken, batch_size=4))
+    assert [record.path for record in records] == broken
+    assert all(record.error for record in records)
+    assert session.shapes == []
+
+
+def test_on_the_cpu_nothing_is_padded(model_file: Path, sound: list[str]) -> None:
+    """A blank picture costs as much as a real one there."""
+    classifier = Classifier(model_file, "cpu")
+    session = Watched(classifier._model.session)
+    classifier._model = replace(classifier._model, session=session)
+    assert len(list(classifier.classify(sound[:7], batch_size=3, workers=1))) == 7
+    assert session.shapes == [(3, 8, 8, 3), (3, 8, 8, 3), (1, 8, 8, 3)]
+
+
+# --- what it needs ---------------------------------------------------------------------------------
+
+
+def test_prediction_needs_neither_torch_nor_onnx(model_file: Path, sound: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from alexnet_tk.inference import Classifier, find\n"
+        "records = list(Classifier(sys.argv[1]).classify(find(sys.argv[2:]).paths))\n"
+        "assert len(records) == 1 and records[0].status == 'ok', records\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(model_file), sound[0]], capture_output=True, text=True, check=True
+    )
+    loaded = set(ended.stdout.strip("[]\n").replace("'", "").split(", "))
+    assert {"onnxruntime", "alexnet_tk"} <= loaded
+    assert not loaded & {"torch", "onnx", "onnxscript", "matplotlib", "pyarrow", "rich", "typer"}

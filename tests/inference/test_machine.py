@@ -1,0 +1,84 @@
+"""How many cores a process may use, from control groups made up in a folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk.inference.machine import usable_cores
+
+
+@pytest.fixture(autouse=True)
+def _sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("400000 100000\n", 4),
+        ("150000 100000\n", 2),
+        ("50000 100000\n", 1),
+        ("1000 100000\n", 1),
+        ("250000 50000\n", 5),
+        ("9900000 100000\n", 16),
+        ("max 100000\n", 16),
+        ("400000 0\n", 16),
+        ("", 16),
+        ("rubbish\n", 16),
+        ("a b\n", 16),
+    ],
+)
+def test_the_limit_of_cgroup_v2(text: str, cores: int, tmp_path: Path) -> None:
+    write(tmp_path, cpu__max=text)
+    assert usable_cores(tmp_path) == cores
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "cores"),
+    [
+        ("400000\n", "100000\n", 4),
+        ("150000\n", "100000\n", 2),
+        ("10000\n", "100000\n", 1),
+        ("-1\n", "100000\n", 16),
+        ("0\n", "100000\n", 16),
+        ("400000\n", "0\n", 16),
+        ("rubbish\n", "100000\n", 16),
+    ],
+)
+def test_the_limit_of_cgroup_v1(quota: str, period: str, cores: int, tmp_path: Path) -> None:
+    write(tmp_path / "cpu", cpu__cfs_quota_us=quota, cpu__cfs_period_us=period)
+    assert usable_cores(tmp_path) == cores
+
+
+def test_half_of_cgroup_v1_is_no_limit(tmp_path: Path) -> None:
+    write(tmp_path / "cpu", cpu__cfs_quota_us="400000\n")
+    assert usable_cores(tmp_path) == 16
+
+
+def test_without_control_groups_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usable_cores(tmp_path) == 16
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3}, raising=False)
+    assert usable_cores(tmp_path) == 1
+    write(tmp_path, cpu__max="400000 100000\n")
+    assert usable_cores(tmp_path) == 1, "the smaller of both limits"
+
+
+def test_where_there_is_no_affinity_the_machine_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_cores(tmp_path) == 64
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert usable_cores(tmp_path) == 1
+
+
+def test_this_machine_has_at_least_one() -> None:
+    assert usable_cores() >= 1

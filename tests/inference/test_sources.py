@@ -1,0 +1,191 @@
+"""Which files are answered for, and in which order."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk.errors import InputError
+from alexnet_tk.inference import find
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def below(folder: Path, paths: list[str]) -> list[str]:
+    return [Path(path).relative_to(folder).as_posix() for path in paths]
+
+
+def test_a_folder_is_read_by_name_and_to_its_end(tmp_path: Path) -> None:
+    """Files and folders stand together, each folder's files where its own name does."""
+    make(
+        tmp_path, "b.png", "a/2.png", "a/10.png", "a/z/0.png", "c/1.png", "B.png", "a.png", "é.png", "a b.png"
+    )
+    assert below(tmp_path, find([tmp_path]).paths) == [
+        "B.png",
+        "a/10.png",
+        "a/2.png",
+        "a/z/0.png",
+        "a b.png",
+        "a.png",
+        "b.png",
+        "c/1.png",
+        "é.png",
+    ]
+
+
+def test_inputs_keep_their_order(tmp_path: Path) -> None:
+    make(tmp_path, "b/1.png", "a/1.png", "c.png")
+    inputs = [tmp_path / "c.png", tmp_path / "b", tmp_path / "a"]
+    assert below(tmp_path, find(inputs).paths) == ["c.png", "b/1.png", "a/1.png"]
+
+
+def test_text_and_paths_are_the_same(tmp_path: Path) -> None:
+    make(tmp_path, "a.png")
+    assert find([str(tmp_path)]) == find([tmp_path])
+
+
+def test_an_input_is_named_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "images/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert find(["images", "images/", "images/a.png"]).paths == ["images/a.png"] * 3
+
+
+def test_hidden_files_and_folders_are_skipped_and_not_counted(tmp_path: Path) -> None:
+    make(tmp_path, ".a.png", ".hidden/b.png", "c.png", "d/.e.png", ".f.txt")
+    found = find([tmp_path])
+    assert below(tmp_path, found.paths) == ["c.png"]
+    assert not found.ignored
+
+
+def test_what_is_hidden_and_named_counts(tmp_path: Path) -> None:
+    make(tmp_path, ".hidden/b.png", ".a.png")
+    inputs = [tmp_path / ".hidden", tmp_path / ".a.png"]
+    assert below(tmp_path, find(inputs).paths) == [".hidden/b.png", ".a.png"]
+
+
+def test_other_endings_are_counted_whatever_their_case(tmp_path: Path) -> None:
+    make(
+        tmp_path, "a.txt", "b.TXT", "d.x/README", "Makefile", "f.tar.gz", "g.JPG", "h.Jpeg", "i.PnG", "j.onnx"
+    )
+    found = find([tmp_path])
+    assert below(tmp_path, found.paths) == ["g.JPG", "h.Jpeg", "i.PnG"]
+    assert sum(found.ignored.values()) == 6
+    assert found.ignored[".txt"] == 2
+    assert found.ignored[".gz"] == 1
+    assert found.ignored[".onnx"] == 1
+    assert found.ignored.most_common(2)[1][1] == 2, "the two without an ending are one kind"
+
+
+def test_ignored_files_of_several_folders_are_counted_together(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.txt", "b/2.txt", "b/3.csv")
+    assert find([tmp_path / "a", tmp_path / "b"]).ignored == Counter({".txt": 2, ".csv": 1})
+
+
+def test_a_file_that_is_named_counts_whatever_its_ending(tmp_path: Path) -> None:
+    make(tmp_path, "picture", "notes.txt")
+    found = find([tmp_path / "picture", tmp_path / "notes.txt"])
+    assert below(tmp_path, found.paths) == ["picture", "notes.txt"]
+    assert not found.ignored
+
+
+def test_the_same_file_twice_is_listed_twice(tmp_path: Path) -> None:
+    make(tmp_path, "a.png")
+    inputs = [tmp_path / "a.png", tmp_path, tmp_path / "a.png"]
+    assert below(tmp_path, find(inputs).paths) == ["a.png"] * 3
+
+
+def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
+    """A link to the folder above would otherwise never end."""
+    make(tmp_path, "in/a.png", "out/b.png")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in", target_is_directory=True)
+    (tmp_path / "in" / "out").symlink_to(tmp_path / "out", target_is_directory=True)
+    assert below(tmp_path, find([tmp_path / "in"]).paths) == ["in/a.png"]
+
+
+def test_a_link_to_a_folder_that_is_named_is_read(tmp_path: Path) -> None:
+    make(tmp_path, "in/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    assert below(tmp_path, find([tmp_path / "link"]).paths) == ["link/a.png"]
+
+
+def test_links_to_files_count_and_dangling_ones_are_not_lost(tmp_path: Path) -> None:
+    make(tmp_path, "elsewhere/a.bin")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "sound.png").symlink_to(tmp_path / "elsewhere" / "a.bin")
+    (tmp_path / "in" / "dangling.png").symlink_to(tmp_path / "gone.png")
+    assert below(tmp_path, find([tmp_path / "in"]).paths) == ["in/dangling.png", "in/sound.png"]
+    assert below(tmp_path, find([tmp_path / "in" / "dangling.png"]).paths) == ["in/dangling.png"]
+
+
+@pytest.mark.parametrize("name", ["gone", "gone.png", "gone/a.png", ""])
+def test_an_input_that_does_not_exist_ends_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"{name} does not exist") as caught:
+        find(["a.png", name])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_folder_and_no_input_hold_nothing(tmp_path: Path) -> None:
+    assert find([tmp_path]).paths == []
+    assert find([]).paths == []
+
+
+def test_names_that_are_not_utf8_name_the_file_they_stand_for(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/f\xfcr"
+    try:
+        os.mkdir(folder)  # noqa: PTH102  a name in bytes
+        os.close(os.open(folder + b"/\xff\xfe.png", os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    (path,) = find([tmp_path]).paths
+    assert os.fsencode(path) == folder + b"/\xff\xfe.png"
+    assert os.path.lexists(path)
+    assert find([path]).paths == [path]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_can_not_be_read_is_listed(tmp_path: Path) -> None:
+    """What it holds can't be known, so it is answered as failed: nothing vanishes."""
+    make(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    (tmp_path / "b").chmod(0)
+    try:
+        assert below(tmp_path, find([tmp_path]).paths) == ["a/1.png", "b", "c/3.png"]
+        assert below(tmp_path, find([tmp_path / "b"]).paths) == ["b"]
+    finally:
+        (tmp_path / "b").chmod(0o755)
+
+
+@pytest.mark.skipif(os.mkdir not in os.supports_dir_fd, reason="makes folders relative to others")
+def test_folders_may_be_nested_1500_deep(tmp_path: Path) -> None:
+    depth = 1500
+    at = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=at)
+        inner = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(os.open("a.png", os.O_CREAT, dir_fd=at))
+    os.close(at)
+    deepest = f"{tmp_path}/" + "d/" * depth
+    try:
+        assert find([tmp_path]).paths == [deepest + "a.png"]
+    finally:  # shutil.rmtree, with which pytest clears up, gives in at a thousand
+        os.unlink(deepest + "a.png")  # noqa: PTH108  pathlib takes its time with such paths
+        for level in range(depth, 0, -1):
+            os.rmdir(f"{tmp_path}/" + "d/" * level)  # noqa: PTH106
+
+
+def test_what_is_neither_file_nor_folder_is_ignored(tmp_path: Path) -> None:
+    """Reading a pipe that nobody writes to would never end."""
+    os.mkfifo(tmp_path / "a.png")
+    found = find([tmp_path])
+    assert found.paths == []
+    assert found.ignored.total() == 1

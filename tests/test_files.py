@@ -1,0 +1,182 @@
+"""Files appear whole or not at all."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk.errors import OutputError
+from alexnet_tk.files import refuse_existing, replacing
+
+no_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """A file that exists; its folder holds nothing else."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+    return path
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Puts back the umask that a test changes."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def assert_untouched(target: Path) -> None:
+    assert target.read_bytes() == b"old"
+    assert [each.name for each in target.parent.iterdir()] == [target.name]
+
+
+def test_the_new_file_takes_the_place_of_the_old_one(target: Path) -> None:
+    with replacing(target) as part:
+        part.write_bytes(b"new")
+        assert target.read_bytes() == b"old", "the old file stays until the new one is whole"
+        assert part.parent == target.parent, "a rename from elsewhere would not be atomic"
+    assert target.read_bytes() == b"new"
+    assert [each.name for each in target.parent.iterdir()] == [target.name]
+
+
+def test_a_new_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with replacing(Path("model.onnx")) as part:
+        part.write_bytes(b"new")
+    assert (tmp_path / "model.onnx").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt(), SystemExit(143)])
+def test_the_old_file_stays_if_the_block_raises(target: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, replacing(target) as part:
+        part.write_bytes(b"half of the n")
+        raise error
+    assert caught.value is error
+    assert_untouched(target)
+
+
+def test_nothing_stays_if_the_block_raises_and_there_was_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), replacing(tmp_path / "a.pt") as part:
+        part.write_bytes(b"half")
+        raise ValueError("broken")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0o002, 0o664)])
+@pytest.mark.usefixtures("umask")
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    os.umask(mask)
+    with replacing(tmp_path / "a.csv") as part:
+        part.write_bytes(b"new")
+    assert (tmp_path / "a.csv").stat().st_mode & 0o777 == mode
+    assert os.umask(mask) == mask, "the process's own umask is as it was"
+
+
+def test_a_disk_that_is_full_when_the_file_is_flushed(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(OutputError, match=r"model\.onnx .*No space left") as caught,
+        replacing(target) as part,
+    ):
+        part.write_bytes(b"new")
+    assert "\n" not in str(caught.value)
+    assert_untouched(target)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_disk_that_is_full_while_the_file_is_written(target: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=r"model\.onnx .*No space left"),
+        replacing(target),
+        Path("/dev/full").open("wb", buffering=0) as full,
+    ):
+        full.write(b"new")
+    assert_untouched(target)
+
+
+def test_the_file_is_on_the_disk_before_it_takes_the_name(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power failure could leave the new name with nothing in it."""
+    seen: list[tuple[bytes, bytes]] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        flushed = Path(f"/dev/fd/{descriptor}").read_bytes()
+        seen.append((flushed, target.read_bytes()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with replacing(target) as part:
+        part.write_bytes(b"new")
+    assert seen == [(b"new", b"old")]
+
+
+def test_a_folder_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"a\.pt"), replacing(tmp_path / "gone" / "a.pt"):
+        pytest.fail("the block must not run")
+
+
+def test_a_folder_that_goes_away_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(OutputError, match=r"a\.pt"), replacing(folder / "a.pt") as part:
+        part.unlink()
+        folder.rmdir()
+
+
+def test_a_folder_of_that_name(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").mkdir()
+    with pytest.raises(OutputError, match=r"a\.pt"), replacing(tmp_path / "a.pt") as part:
+        part.write_bytes(b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
+
+
+@no_root
+def test_a_folder_that_can_not_be_written_to(target: Path) -> None:
+    target.parent.chmod(0o555)
+    try:
+        with pytest.raises(OutputError, match="Permission denied"), replacing(target):
+            pytest.fail("the block must not run")
+        with pytest.raises(OutputError, match="can't be written to"):
+            refuse_existing(target, overwrite=True)
+    finally:
+        target.parent.chmod(0o755)
+
+
+def test_an_output_that_exists_is_refused_unless_it_may_be_overwritten(target: Path) -> None:
+    with pytest.raises(OutputError, match=r"model\.onnx exists.*--overwrite"):
+        refuse_existing(target, overwrite=False)
+    refuse_existing(target, overwrite=True)
+    assert_untouched(target)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_new_is_taken_and_not_yet_made(tmp_path: Path, overwrite: bool) -> None:
+    refuse_existing(tmp_path / "new.csv", overwrite)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_can_not_be_a_file_is_refused(tmp_path: Path, overwrite: bool) -> None:
+    with pytest.raises(OutputError, match="is a folder"):
+        refuse_existing(tmp_path, overwrite)
+    with pytest.raises(OutputError, match=r"gone.*does not exist"):
+        refuse_existing(tmp_path / "gone" / "new.csv", overwrite)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file"):
+        refuse_existing(tmp_path / "file" / "new.csv", overwrite)
+
+
+def test_an_output_in_the_current_folder_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    refuse_existing(Path("new.csv"), overwrite=False)
