@@ -6,6 +6,7 @@
     ├── InputError                pictures that were named and are not there
     ├── DataError                 training data that can't be used
     ├── PictureError              one picture that can't be read (a `failed` record in predictions)
+    ├── TrainingError             training that can't go on: a loss that is no number, no memory left
     ├── CheckpointError           a file that is no checkpoint of ours
     ├── ModelError                an ONNX file that can't be used
     ├── ExportError               an export whose answers differ from the checkpoint's
@@ -43,6 +44,10 @@ class DataError(AlexnetError):
 
 class PictureError(AlexnetError):
     """One picture that can't be read; the message is the reason without the path."""
+
+
+class TrainingError(AlexnetError):
+    """Training that can't go on: a loss that is no number, no memory left."""
 
 
 class CheckpointError(AlexnetError):

@@ -22,6 +22,14 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputError(f"the folder {folder} can't be written to; give another --output")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing; raises `OutputError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {path} can't be made: {error.strerror}") from error
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name when the block ends well.

@@ -170,6 +170,8 @@ class Train:
     patience: int = 5  # plateau: epochs without a better validation top-1 before a drop
     steps: tuple[int, ...] = ()  # steps: the epochs, counted from 1, that begin with lr divided by 10
     warmup: float = 0.0  # epochs in which lr rises to its value from a hundredth of it
+    stall: int = 1000  # steps after which a loss still at ln(classes) means a new start; 0: never
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the arithmetic; weights stay float32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -181,6 +183,7 @@ class Train:
         _require(self.drops >= 0, "train.drops", self.drops, "at least 0")
         _require(self.patience >= 1, "train.patience", self.patience, "at least 1")
         _require(self.warmup >= 0, "train.warmup", self.warmup, "at least 0")
+        _require(self.stall >= 0, "train.stall", self.stall, "at least 0")
         _require(0 <= self.seed < 2**63, "train.seed", self.seed, "from 0 to 2^63 - 1")
 
     def epochs_for(self, pictures: int) -> int:

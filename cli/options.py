@@ -15,4 +15,5 @@ Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_debug, is_eager=True)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stood.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]

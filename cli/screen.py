@@ -38,12 +38,14 @@ class Screen:
         """A new bar, of so many pictures, in the place of the one before."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(what, total=pictures)
+        self._task = self._bar.add_task(what, total=pictures, loss="")
 
-    def advance(self, pictures: int) -> None:
+    def advance(self, pictures: int, loss: float | None = None) -> None:
         """Move the bar on."""
         if self._task is not None:
             self._bar.advance(self._task, pictures)
+            if loss is not None:
+                self._bar.update(self._task, loss=f"loss {loss:.3f}")
 
     def epoch(self, epoch: int, epochs: int, train: "Figures", val: "Figures", best: bool) -> None:
         """A line on stdout for an epoch of training."""
@@ -89,6 +91,7 @@ def screen() -> Iterator[Screen]:
         BarColumn(),
         MofNCompleteColumn(),
         Rate(),
+        TextColumn("{task.fields[loss]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=out if out.is_terminal else Console(stderr=True),

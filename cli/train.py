@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Debug, Device, Overwrite
+from .options import Debug, Device, Overwrite, Resume
 from .screen import screen
 
 
@@ -14,7 +14,7 @@ def train(
         Path | None,
         typer.Argument(
             metavar="[DATA]",
-            help="A folder of class folders, or of train/ and val/ with class folders; "
+            help="A folder of class folders, of train/ and val/ with them, or packed; "
             "without it the built-in sample.",
         ),
     ] = None,
@@ -26,8 +26,13 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, as in train.epochs=1."),
     ] = None,
     output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
+    resume: Resume = False,
     overwrite: Overwrite = False,
+    init: Annotated[
+        Path | None, typer.Option(metavar="MODEL.PT", help="A checkpoint whose weights to start from.")
+    ] = None,
     device: Device = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on pictures and write the best weights to a checkpoint."""
@@ -39,8 +44,11 @@ def train(
             recipe=recipe,
             settings=tuple(settings or ()),
             output=output,
+            resume=resume,
             overwrite=overwrite,
+            initial=init,
             device=device,
+            compile=compile,
             progress=show,
         )
     figures = best.training["figures"]

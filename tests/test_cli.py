@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "fashion-mini" in trained.stderr
     exported = run("export", "model.pt", cwd=folder)
     assert "largest difference" in exported.stdout
-    assert sorted(path.name for path in folder.iterdir()) == ["images", "model.onnx", "model.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "model.onnx", "model.pt", "runs"]
     return folder
 
 

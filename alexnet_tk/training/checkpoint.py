@@ -66,7 +66,7 @@ class Checkpoint:
             no such file, no checkpoint of ours, a broken one
 
         """
-        content = _read(path)
+        content = read_plain(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = content.get("format") if isinstance(content, dict) else None
             raise CheckpointError(
@@ -102,8 +102,8 @@ class Checkpoint:
                 raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
 
 
-def _read(path: Path) -> object:
-    """Whatever tensors and plain values the file holds; nothing else is unpickled."""
+def read_plain(path: Path) -> object:
+    """Whatever tensors and plain values a file holds; nothing else is unpickled. Raises `CheckpointError`."""
     try:
         if not path.exists():
             raise CheckpointError(f"{path} does not exist; `alexnet-tk train` makes a checkpoint")

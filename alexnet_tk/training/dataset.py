@@ -1,5 +1,6 @@
 """Pictures to train on: where they lie, which class they have, how batches of them are read."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,14 @@ class Data:
     labels: list[str]
     label_ids: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def fingerprint(self) -> str:
+        """A hash of the pictures' names and classes: another set of pictures has another."""
+        digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape"))
+        for split in (self.train, self.val):
+            for index, label in enumerate(split.classes.tolist()):
+                digest.update(f"{label} {split.name(index)}\0".encode(errors="surrogateescape"))
+        return digest.hexdigest()
 
 
 def built_in_sample() -> Data:
@@ -191,11 +200,9 @@ class Reader:
         batch_size: int,
         crop: Crop,
     ) -> Iterator[Batch]:
-        """The pictures numbered by `order`, each cropped by `crop`; the last batch may be smaller."""
+        """The pictures numbered by `order`, each cropped by `crop`; a batch may be smaller, even empty."""
         parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-        for batch in map_ahead(lambda part: self._read(part, crop), parts, usable_cores()):
-            if len(batch.indices):
-                yield batch
+        return map_ahead(lambda part: self._read(part, crop), parts, usable_cores())
 
     def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
         pictures: list[NDArray[np.uint8]] = []

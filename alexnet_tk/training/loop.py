@@ -1,23 +1,25 @@
 """The training loop: pictures and a recipe in, a checkpoint of the best weights out."""
 
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
+from torch import Tensor
 
 from alexnet_tk import zoo
-from alexnet_tk.files import refuse_existing, replacing
-from alexnet_tk.recipe import Recipe
+from alexnet_tk.files import make_folder, refuse_existing
 from alexnet_tk.training.augment import Epoch
+from alexnet_tk.training.begin import check_same, choose_recipe, measure_colours, open_pictures, take_weights
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.dataset import Data, Reader, built_in_sample, from_folder
+from alexnet_tk.training.dataset import Batch, Data, Reader
 from alexnet_tk.training.device import choose_device
+from alexnet_tk.training.interrupt import Interrupt, deferred
 from alexnet_tk.training.metrics import Tally
-from alexnet_tk.training.packed import is_packed, open_packed
 from alexnet_tk.training.progress import Progress, Silence
-from alexnet_tk.training.statistics import Statistics
+from alexnet_tk.training.run import Run
 from alexnet_tk.training.trainer import Trainer
+
+SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
+LOOK_EVERY = 50  # steps between two looks at the running loss on CUDA, where each makes the host wait
 
 
 def train(
@@ -26,8 +28,11 @@ def train(
     recipe: str | None = None,
     settings: tuple[str, ...] = (),
     output: Path = Path("model.pt"),
+    resume: bool = False,
     overwrite: bool = False,
+    initial: Path | None = None,
     device: str = "auto",
+    compile: bool = False,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """Train a network and write the best weights that were seen, after every epoch that is better.
@@ -45,11 +50,19 @@ def train(
     settings
         dotted keys such as "train.epochs=1" that replace what the recipe says
     output
-        the checkpoint; a folder runs/<its stem>/ beside it takes the list of unreadable pictures
+        the checkpoint; the folder runs/<its stem>/ beside it takes what is needed to resume, metrics
+        and the list of unreadable pictures
+    resume
+        go on where an earlier run with this output stood; on the CPU this gives the weights, bit for bit,
+        of a run that was never stopped. Without such a run one begins; a finished one is left as it is
     overwrite
         replace an output that exists
+    initial
+        a checkpoint to start from: its recipe, unless another is asked for, and all weights that fit
     device
         "auto", "cpu", "cuda" or "cuda:N"
+    compile
+        run the network through `torch.compile`
     progress
         is told what happens
 
@@ -59,125 +72,148 @@ def train(
 
     Raises
     ------
-    RecipeError, DataError, DeviceError, OutputError
+    RecipeError, DataError, CheckpointError, DeviceError, OutputError, TrainingError
 
     """
     progress = progress or Silence()
     if recipe is not None:
         zoo.recipe(recipe).override(*settings)  # a mistake here should cost no look at the pictures
-    refuse_existing(output, overwrite)
+    folder = output.parent / "runs" / output.stem
+    going_on = resume and (folder / "last.pt").exists()
+    refuse_existing(output, overwrite or going_on)
+    start = None if initial is None else Checkpoint.load(initial)
     target = choose_device(device, progress)
-    statistics = None
-    if data is None:
-        pictures = built_in_sample()
-    elif is_packed(data):
-        pictures, statistics = open_packed(data)
-    else:
-        pictures = from_folder(data)
-    for note in pictures.notes:
-        progress.say(note)
-    count, val_count = len(pictures.train.classes), len(pictures.val.classes)
-    name = recipe or _default_recipe(data, count)
-    plan = _with_epochs(zoo.recipe(name).override(*settings), count)
+    pictures, statistics = open_pictures(data, progress)
     progress.say(
-        f"data: {data or 'the built-in part of Fashion-MNIST'}, {count:,} training and {val_count:,} "
-        f"validation pictures in {len(pictures.labels)} classes; "
-        f"recipe: {name}, at most {plan.train.epochs} epochs"
+        f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(pictures.train.classes):,} training and "
+        f"{len(pictures.val.classes):,} validation pictures in {len(pictures.labels)} classes"
     )
-    statistics = statistics or _measure(data, pictures, plan, progress)
-    return _fit(plan, pictures, statistics, output, target, progress)
+    state = None
+    if going_on:
+        run, state = Run.load(folder / "last.pt")
+        check_same(run, pictures, recipe, settings, output)
+        if run.finished:
+            progress.say(f"{output}: this run has finished, nothing is left to do")
+            return Checkpoint.load(output)
+        progress.say(f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps")
+    else:
+        name, plan = choose_recipe(data, pictures, recipe, settings, start)
+        progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
+        statistics = statistics or measure_colours(data, pictures, plan, progress)
+        run = Run(plan, plan, statistics, pictures.fingerprint())
+        make_folder(folder)
+    trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
+    if state is not None:
+        trainer.restore(state)
+    elif start is not None and initial is not None:
+        take_weights(trainer, start, pictures.labels, initial, progress)
+    with deferred() as interrupt:
+        try:
+            return _fit(run, trainer, pictures, output, folder, interrupt, progress)
+        except Stalled:
+            run = _start_again(run, trainer, progress)
+            trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
+            return _fit(run, trainer, pictures, output, folder, interrupt, progress)
 
 
 def _fit(
-    recipe: Recipe,
+    run: Run,
+    trainer: Trainer,
     data: Data,
-    statistics: Statistics,
     output: Path,
-    device: torch.device,
+    folder: Path,
+    interrupt: Interrupt,
     progress: Progress,
 ) -> Checkpoint:
-    """The loop itself; the recipe's epochs are a number by now."""
-    count, epochs = len(data.train.classes), int(recipe.train.epochs)
-    reader, val_reader = Reader(data.train, recipe.preprocess), Reader(data.val, recipe.preprocess)
-    trainer = Trainer(recipe, statistics, len(data.labels), device)
-    history: list[dict[str, float]] = []
-    best: Checkpoint | None = None
-    progress.begin("training", epochs * (count + len(data.val.classes)))
+    """The loop itself. Whatever ends it, `last.pt` holds a moment between two steps."""
+    count, val_count = len(data.train.classes), len(data.val.classes)
+    epochs, batch_size = int(run.recipe.train.epochs), run.recipe.train.batch_size
+    readers = [Reader(split, run.recipe.preprocess) for split in (data.train, data.val)]
+    for reader, failures in zip(readers, run.failures, strict=True):
+        reader.failures = dict(failures)
+    look_every = 1 if trainer.device.type == "cpu" else LOOK_EVERY
+    progress.begin("training", epochs * (count + val_count))
+    progress.advance(run.epoch * (count + val_count) + min(run.batch * batch_size, count))
+    saved = time.monotonic()
 
-    for epoch in range(epochs):
+    def save() -> None:
+        nonlocal saved
+        trainer.check()
+        run.save(folder / "last.pt", trainer)
+        saved = time.monotonic()
+        interrupt.check()
+
+    def evaluated(batch: Batch, logits: Tensor) -> None:
+        progress.advance(len(batch.indices))
+        if interrupt.number is not None:
+            save()
+
+    while run.epoch < epochs:
         # -- step
-        draws = Epoch.draw(recipe, epoch, count)
-        tally = Tally(device)
-        for batch in reader.batches(draws.order, recipe.train.batch_size, draws.crop):
-            tally.add(*trainer.step(batch, draws, at=epoch + tally.pictures / count))
-            progress.advance(len(batch.indices))
+        draws, tally = Epoch.draw(run.recipe, run.epoch, count), Tally(trainer.device)
+        tally.add_list(run.tally)
+        for batch in readers[0].batches(draws.order[run.batch * batch_size :], batch_size, draws.crop):
+            if len(batch.indices):
+                tally.add(*trainer.step(batch, draws, at=run.epoch + tally.pictures / count))
+            run.batch += 1
+            progress.advance(len(batch.indices), trainer.check() if trainer.steps % look_every == 0 else None)
+            if not run.restarts and trainer.stalled():
+                raise Stalled
+            if interrupt.number is not None or time.monotonic() - saved > SAVE_EVERY:
+                run.tally = tally.to_list()
+                save()
 
         # -- evaluate
-        figures, val = tally.figures(), trainer.evaluate(val_reader, progress)
-        history.append(
-            {"epoch": epoch + 1, "loss": figures.loss, **{f"val_{k}": v for k, v in asdict(val).items()}}
-        )
+        run.tally = tally.to_list()
+        figures, val = tally.figures(), trainer.evaluate(readers[1], evaluated)
 
         # -- save
-        better = best is None or val.top1 > best.training["figures"]["val_top1"]
-        if best is None or better:
-            training = {"epoch": epoch + 1, "figures": history[-1], "history": list(history)}
-            weights = trainer.weights()
-            best = Checkpoint(recipe, data.labels, statistics, weights, data.label_ids, training)
-            best.save(output)
+        trainer.check()
+        better = not run.best or val.top1 > run.history[run.best - 1]["val_top1"]
+        run.epoch, run.batch, run.tally = run.epoch + 1, 0, []
+        run.history.append({"epoch": run.epoch, "loss": figures.loss} | val.named("val_"))
+        if better:
+            run.best = run.epoch
+            _checkpoint(run, trainer, data).save(output)
+        run.finished = trainer.finished(val) or run.epoch == epochs
+        failed = run.list_failures(folder / "unreadable.txt", readers)
+        run.write_metrics(folder / "metrics.jsonl")
+        save()
 
         # -- log
-        progress.epoch(epoch + 1, epochs, figures, val, better)
-        _list_failures(_run_folder(output) / "unreadable.txt", reader, val_reader, progress=progress)
-        if trainer.finished(val):
+        progress.epoch(run.epoch, epochs, figures, val, better)
+        if failed:
             progress.say(
-                f"validation no longer improves, and lr was divided {recipe.train.drops} times: done"
+                f"{failed} pictures can't be read and are left out; {folder}/unreadable.txt lists them"
             )
+        if run.finished and run.epoch < epochs:
+            progress.say(f"validation no longer improves, after {run.recipe.train.drops} drops of lr: done")
             break
-
-    assert best is not None  # a recipe has at least one epoch
-    return best
+    return Checkpoint.load(output)
 
 
-def _measure(folder: Path | None, data: Data, recipe: Recipe, progress: Progress) -> Statistics:
-    """The training set's statistics; where pictures are decoded for it, how long that takes is said."""
-    count = len(data.train.classes)
-    measured = min(count, Statistics.MOST)
-    progress.begin("measuring colours", measured)
-    begun = time.perf_counter()
-    statistics = Statistics.of(Reader(data.train, recipe.preprocess), recipe.train.seed, progress.advance)
-    rate = measured / (time.perf_counter() - begun)
-    if folder is not None:
-        progress.say(
-            f"decoding: {rate:,.0f} pictures/s, so {count / rate:,.0f} s in every epoch; "
-            f"`alexnet-tk pack {folder} PACKED` decodes them once, for `alexnet-tk train PACKED`"
-        )
-    return statistics
+class Stalled(Exception):  # noqa: N818
+    """The loss is still at ln(classes)."""
 
 
-def _run_folder(output: Path) -> Path:
-    """Where a run keeps what is not the checkpoint itself."""
-    return output.parent / "runs" / output.stem
+def _checkpoint(run: Run, trainer: Trainer, data: Data) -> Checkpoint:
+    """The current weights and how they came to be."""
+    training = {
+        "epoch": run.epoch,
+        "figures": run.history[-1],
+        "history": list(run.history),
+        "restarts": list(run.restarts),
+    }
+    return Checkpoint(run.recipe, data.labels, run.statistics, trainer.weights(), data.label_ids, training)
 
 
-def _default_recipe(data: Path | None, pictures: int) -> str:
-    """The recipe's name where none was asked for."""
-    if data is None:
-        return "fashion-mini"
-    return "own-pictures" if pictures < 100_000 else "alexnet-2012"
-
-
-def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
-    """The recipe with its epochs as a number."""
-    return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
-
-
-def _list_failures(path: Path, *readers: Reader, progress: Progress) -> None:
-    """Write the pictures that could not be read so far to a file and say how many there are."""
-    lines = [f"{r.split.name(i)}\t{reason}\n" for r in readers for i, reason in sorted(r.failures.items())]
-    listed = path.read_text(encoding="utf-8", errors="surrogateescape").count("\n") if path.exists() else 0
-    if len(lines) > listed:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
-        progress.say(f"{len(lines)} pictures can't be read and are left out; they are listed in {path}")
+def _start_again(run: Run, trainer: Trainer, progress: Progress) -> Run:
+    """The known cure for a loss that stays at ln(classes): biases of 0.1 and another seed, once."""
+    train = run.asked.train
+    story = (
+        f"after {trainer.steps} steps the loss was {trainer.check():.3f}, no better than guessing; "
+        f"started again with network.init=caffe (biases 0.1) and train.seed={train.seed + 1}"
+    )
+    progress.say(story)
+    recipe = run.asked.override("network.init=caffe", f"train.seed={train.seed + 1}")
+    return Run(run.asked, recipe, run.statistics, run.fingerprint, restarts=[story])

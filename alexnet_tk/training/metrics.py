@@ -1,6 +1,6 @@
 """What is counted while a network is trained."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +21,16 @@ class Tally:
         self._sums += torch.stack([loss, ranked[:, 0].sum(), ranked.sum()]).detach()
         self.pictures += len(classes)
 
+    def to_list(self) -> list[float]:
+        """The sums, for a file."""
+        return [float(self.pictures), *self._sums.tolist()]
+
+    def add_list(self, sums: list[float]) -> None:
+        """Take in sums from a file, if there are any."""
+        if sums:
+            self.pictures += int(sums[0])
+            self._sums += torch.tensor(sums[1:], dtype=torch.float64, device=self._sums.device)
+
     def figures(self) -> "Figures":
         """The averages; this waits for the device."""
         loss, top1, top5 = (self._sums / max(1, self.pictures)).tolist()
@@ -34,3 +44,7 @@ class Figures:
     loss: float
     top1: float
     top5: float
+
+    def named(self, prefix: str) -> dict[str, float]:
+        """The figures under their names with a prefix."""
+        return {prefix + name: value for name, value in asdict(self).items()}

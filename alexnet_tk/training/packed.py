@@ -9,7 +9,6 @@ Section 2 of the 2012 paper: the shorter side scaled to 256, the central 256×25
 crops from the arrays without decoding anything, and the system keeps in memory what it has room for.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -135,7 +134,7 @@ def pack(folder: Path, packed: Path, progress: Progress | None = None) -> Accoun
     splits = {"train": data.train, "val": data.val}
     count = sum(len(split.classes) for split in splits.values())
     try:
-        journal = _Journal.open(packed, _fingerprint(data), count * PACKED.resize**2 * 3, progress)
+        journal = _Journal.open(packed, data.fingerprint(), count * PACKED.resize**2 * 3, progress)
         progress.begin("packing", count)
         for name, split in splits.items():
             _fill(packed / f"{name}.npy", split, journal.states[name], journal, progress)
@@ -271,12 +270,3 @@ class _Journal:
             failed = {int(row): reason for row, reason in entry["failed"]}
             moments = Moments.from_list(entry["moments"])
             self.states[entry["split"]] = _State(entry["split"], entry["rows"], failed, moments)
-
-
-def _fingerprint(data: Data) -> str:
-    """Of the paths and their classes, so that another folder is not taken for the same."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.val):
-        for index, label in enumerate(split.classes.tolist()):
-            digest.update(f"{label} {split.name(index)}\0".encode(errors="surrogateescape"))
-    return digest.hexdigest()

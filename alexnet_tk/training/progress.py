@@ -16,8 +16,8 @@ class Progress(Protocol):
         """Work begins that will look at so many pictures."""
         return
 
-    def advance(self, pictures: int) -> None:
-        """So many more were looked at."""
+    def advance(self, pictures: int, loss: float | None = None) -> None:
+        """So many more were looked at; the running loss, where it is known."""
         return
 
     def epoch(self, epoch: int, epochs: int, train: Figures, val: Figures, best: bool) -> None:

@@ -1,11 +1,10 @@
 """Training from pictures to a checkpoint."""
 
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
 from alexnet_tk.training import Checkpoint, train
@@ -24,25 +23,11 @@ class Log(Silence):
     def say(self, message: str) -> None:
         self.said.append(message)
 
-    def advance(self, pictures: int) -> None:
+    def advance(self, pictures: int, loss: float | None = None) -> None:
         self.pictures += pictures
 
     def epoch(self, epoch: int, epochs: int, train: Figures, val: Figures, best: bool) -> None:
         self.epochs.append((val, best))
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes that can be told apart: red, green and blue noise."""
-    folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
-    for channel, name in enumerate(("red", "green", "blue")):
-        (folder / name).mkdir()
-        for i in range(20):
-            pixels = random.integers(0, 120, (50, 44, 3), dtype=np.uint8)
-            pixels[..., channel] += 120
-            Image.fromarray(pixels).save(folder / name / f"{i}.png")
-    return folder
 
 
 LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
@@ -61,7 +46,18 @@ def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tupl
     assert all(torch.equal(loaded.weights[name], each) for name, each in best.weights.items())
     # 54 pictures are measured, and 54 + 6 are seen in every epoch.
     assert log.pictures == 54 + 6 * 60
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "last.pt",
+        "metrics.jsonl",
+        "model",
+        "model.pt",
+        "runs",
+    ]
+    metrics = [
+        json.loads(line) for line in (tmp_path / "runs" / "model" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line["val_top1"] for line in metrics] == top1
+    assert [line["epoch"] for line in metrics] == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -90,7 +90,7 @@ class Killer(Silence):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def advance(self, pictures: int) -> None:
+    def advance(self, pictures: int, loss: float | None = None) -> None:
         self.left -= pictures
         if self.left < 0:
             raise Stop

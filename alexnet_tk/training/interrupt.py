@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM while training: finish the step, save, then stop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupt:
+    """Holds the signal that came, until the loop looks."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def check(self) -> None:
+        """Raise what the signal would have raised, at a moment when everything is consistent."""
+        if self.number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.number is not None:
+            raise SystemExit(128 + self.number)
+
+
+@contextmanager
+def deferred() -> Iterator[Interrupt]:
+    """The first signal waits for `check`; a second one stops at once.
+
+    In a thread other than the main one, where Python delivers no signals, nothing is changed.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt.number = number
+        restore()
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield interrupt
+    finally:
+        restore()

@@ -1,0 +1,284 @@
+"""Runs that end before their end, and go on."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_tk.errors import CheckpointError, DataError, OutputError, RecipeError, TrainingError
+from alexnet_tk.training import Checkpoint, loop, train
+from alexnet_tk.training.metrics import Figures
+from alexnet_tk.training.progress import Silence
+
+# 54 training and 6 validation pictures: five steps an epoch, the last one ragged.
+SETTINGS = (
+    "network.init=he",
+    "preprocess.std=[60,60,60]",
+    "train.batch_size=12",
+    "train.epochs=3",
+    "augment.rotate=4",
+)
+
+
+class Stop(Exception):  # noqa: N818
+    """Ends a run where a crash might."""
+
+
+class Log(Silence):
+    """Remembers, and stops or sends a signal after so many looks at pictures."""
+
+    def __init__(self, after: int | None = None, number: signal.Signals | None = None) -> None:
+        self.left, self.number, self.said, self.epochs = after, number, list[str](), 0
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def advance(self, pictures: int, loss: float | None = None) -> None:
+        if self.left is not None and pictures:
+            self.left -= 1
+            if self.left == 0 and self.number is None:
+                raise Stop
+            if self.left == 0 and self.number is not None:
+                os.kill(os.getpid(), self.number)
+
+    def epoch(self, epoch: int, epochs: int, train: Figures, val: Figures, best: bool) -> None:
+        self.epochs += 1
+
+
+@pytest.fixture
+def settings(tiny: tuple[str, ...]) -> tuple[str, ...]:
+    return (*tiny, *SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    from tests.conftest import TINY
+
+    return train(pictures, settings=(*TINY, *SETTINGS), output=tmp_path_factory.mktemp("whole") / "model.pt")
+
+
+def assert_same(one: Checkpoint, other: Checkpoint) -> None:
+    assert one.training == other.training
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+# Four looks measure the colours; then six belong to every epoch, the last of them to validation.
+@pytest.mark.parametrize("after", [1, 5, 9, 10, 11, 16, 21, 22])
+@pytest.mark.parametrize("every", [0, 600])
+def test_a_run_that_crashed_goes_on(
+    pictures: Path,
+    tmp_path: Path,
+    settings: tuple[str, ...],
+    undisturbed: Checkpoint,
+    after: int,
+    every: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it was saved after every step or only at the ends of epochs."""
+    monkeypatch.setattr(loop, "SAVE_EVERY", every)
+    output = tmp_path / "model.pt"
+    with pytest.raises(Stop):
+        train(pictures, settings=settings, output=output, progress=Log(after))
+    torch.rand(3)
+    resumed = train(pictures, settings=settings, output=output, resume=True)
+    assert_same(resumed, undisturbed)
+    assert_same(Checkpoint.load(output), undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+@pytest.mark.parametrize("after", [7, 10, 18])
+def test_a_signal_finishes_the_step_and_saves(
+    pictures: Path,
+    tmp_path: Path,
+    settings: tuple[str, ...],
+    undisturbed: Checkpoint,
+    number: signal.Signals,
+    error: type[BaseException],
+    after: int,
+) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(error):
+        train(pictures, settings=settings, output=tmp_path / "m.pt", progress=Log(after, number))
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    state = torch.load(tmp_path / "runs" / "m" / "last.pt", weights_only=True)
+    epochs, looks = divmod(after - 5, 6)
+    assert (state["run"]["epoch"], state["run"]["batch"]) == (epochs, min(looks + 1, 5))
+    log = Log()
+    assert_same(train(pictures, output=tmp_path / "m.pt", resume=True, progress=log), undisturbed)
+    assert log.epochs == 3 - epochs
+
+
+def test_training_in_a_thread_leaves_signals_alone(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
+) -> None:
+    results: list[Checkpoint] = []
+    thread = threading.Thread(
+        target=lambda: results.append(train(pictures, settings=settings, output=tmp_path / "m.pt"))
+    )
+    thread.start()
+    thread.join()
+    assert_same(results[0], undisturbed)
+
+
+def test_nothing_to_resume_and_nothing_left_to_do(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
+) -> None:
+    output = tmp_path / "model.pt"
+    assert_same(train(pictures, settings=settings, output=output, resume=True), undisturbed)
+    before, log = output.stat().st_mtime_ns, Log()
+    assert_same(train(pictures, output=output, resume=True, progress=log), undisturbed)
+    assert output.stat().st_mtime_ns == before
+    assert log.epochs == 0
+    assert any("finished" in line for line in log.said)
+
+
+def test_another_run_is_not_taken_up(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    output = tmp_path / "model.pt"
+    with pytest.raises(Stop):
+        train(pictures, settings=settings, output=output, progress=Log(12))
+    with pytest.raises(RecipeError, match="another recipe"):
+        train(pictures, settings=("train.lr=0.5",), output=output, resume=True)
+    with pytest.raises(DataError, match="other pictures"):
+        train(output=output, resume=True)
+    with pytest.raises(OutputError, match="--overwrite"):
+        train(pictures, settings=settings, output=output)
+    last = tmp_path / "runs" / "model" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"last\.pt"):
+        train(pictures, output=output, resume=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    pictures: Path,
+    tmp_path: Path,
+    settings: tuple[str, ...],
+    undisturbed: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    output = tmp_path / "model.pt"
+    with pytest.raises(Stop):
+        train(pictures, settings=settings, output=output, progress=Log(13))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(pictures, settings=settings, output=output, resume=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    monkeypatch.undo()
+    assert_same(train(pictures, output=output, resume=True), undisturbed)
+
+
+def test_a_start_that_dies_is_cured_once(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
+    log = Log()
+    settings = (*tiny, "network.init=paper", "train.lr=1e-12", "train.stall=7", "train.batch_size=12")
+    best = train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log)
+    assert best.recipe.network.init == "caffe"
+    assert best.recipe.train.seed == 1
+    (story,) = best.training["restarts"]
+    assert "after 7 steps the loss was 1.0" in story  # ln 3 = 1.0986
+    assert story in log.said
+    assert log.epochs == 1 + 2  # one before the cure, then the two that the recipe asks for
+
+
+def test_a_start_that_lives_is_left_alone(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    best = train(pictures, settings=(*settings, "train.stall=10"), output=tmp_path / "m.pt")
+    assert best.training["restarts"] == []
+
+
+def test_a_loss_that_is_no_number_stops(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    output = tmp_path / "model.pt"
+    with pytest.raises(TrainingError, match=r"no number since step \d+ \(lr .*--set train.lr=1e\+29"):
+        train(pictures, settings=(*settings, "train.lr=1e30"), output=output)
+    assert not output.exists()
+
+
+def test_memory_that_runs_out_names_a_batch_size(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*arguments: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+
+    monkeypatch.setattr("alexnet_tk.training.trainer.normalise", out_of_memory)
+    with pytest.raises(TrainingError, match=r"train\.batch_size=12; try --set train\.batch_size=6$"):
+        train(pictures, settings=settings, output=tmp_path / "model.pt")
+
+
+def test_half_precision_learns_too(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    settings = (*settings, "train.precision=bf16", "train.epochs=12")
+    best = train(pictures, settings=settings, output=tmp_path / "m.pt")
+    assert best.weights["c1.weight"].dtype == torch.float32
+    first, *_, last = (line["loss"] for line in best.training["history"])
+    assert last < first
+
+
+def test_another_checkpoint_to_start_from(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
+) -> None:
+    undisturbed.save(tmp_path / "first.pt")
+    log = Log()
+    still = (*settings[-1:], "train.lr=1e-12", "train.epochs=1")
+    best = train(
+        pictures, settings=still, initial=tmp_path / "first.pt", output=tmp_path / "m.pt", progress=log
+    )
+    assert best.recipe.network == undisturbed.recipe.network
+    assert all(torch.allclose(best.weights[n], undisturbed.weights[n], atol=1e-6) for n in best.weights)
+    assert any("all layers" in line for line in log.said)
+    for name in ("red", "green"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        for path in (pictures / name).iterdir():
+            (tmp_path / "two" / name / path.name).write_bytes(path.read_bytes())
+    best = train(
+        tmp_path / "two",
+        settings=still,
+        initial=tmp_path / "first.pt",
+        output=tmp_path / "n.pt",
+        progress=log,
+    )
+    assert best.labels == ["green", "red"]
+    assert torch.allclose(best.weights["f7.weight"], undisturbed.weights["f7.weight"], atol=1e-6)
+    assert any("afresh: f8" in line for line in log.said)
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
+) -> None:
+    """SIGKILL, again and again, until a run gets to its end between two of them."""
+    chance = random.Random(0)
+    words = [word for each in settings for word in ("--set", each)]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("alexnet-tk"),
+        "train",
+        str(pictures),
+        *words,
+        "--resume",
+    ]
+    kills = 0
+    while True:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        begun, patience = time.monotonic(), chance.uniform(2, 6) + kills
+        while process.poll() is None and time.monotonic() - begun < patience:
+            time.sleep(0.01)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert process.returncode == 0
+    assert_same(Checkpoint.load(tmp_path / "model.pt"), undisturbed)
+    assert not list(tmp_path.rglob("*.part")) or kills
