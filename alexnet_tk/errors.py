@@ -18,6 +18,11 @@ Messages are one line: they name the thing that is wrong and the next step.
 """
 
 
+def printable(text: str) -> str:
+    """The text on one line, without what could steer a terminal: such characters as their escapes."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class AlexnetError(Exception):
     """The root of the tree; `exit_code` is what the command line ends with."""
 

@@ -13,6 +13,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise `OutputError` if `path` can't become a new file; called before the work, not after it."""
     if path.is_dir():
         raise OutputError(f"{path} is a folder; name a file for the output")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path} is a pipe or a device; name a file for the output")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; give --overwrite to replace it, or another --output")
     folder = path.parent
@@ -32,7 +34,7 @@ def make_folder(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well.
+    """A temporary path beside `path` (or what it links to) that takes its name when the block ends well.
 
     What is written there is flushed to the disk before it is renamed, so a crash leaves the old
     file or the new one, never half of one. If the block raises, the temporary file goes away.
@@ -43,8 +45,9 @@ def replacing(path: Path) -> Iterator[Path]:
         the file can't be written: no permission, a full disk, a folder that has gone
 
     """
+    path = path.resolve()
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".alexnet-tk-", suffix=".part")
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}") from error
     os.close(descriptor)

@@ -4,6 +4,7 @@ The same function serves training, export's proof and prediction, so they can't 
 """
 
 import os
+import stat
 from functools import cache
 from typing import IO
 
@@ -73,6 +74,9 @@ def load(
 
     """
     try:
+        if isinstance(source, (str, bytes, os.PathLike)) and not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116
+            # Opening a pipe that nobody writes to would never end.
+            raise PictureError("not a file but a folder, pipe or device")
         with Image.open(source) as picture:
             return fit(picture, resize, crop, filter)
     except PictureError:
@@ -81,8 +85,6 @@ def load(
         raise PictureError("no such file") from None
     except PermissionError:
         raise PictureError("no permission to read it") from None
-    except IsADirectoryError:
-        raise PictureError("a folder, not a picture, or one that can't be listed") from None
     except UnidentifiedImageError:
         raise PictureError(
             "empty file" if _is_empty(source) else "not a picture that Pillow can read"
@@ -125,9 +127,15 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16 bits scaled to 8, transparent parts on white."""
+    """The picture in mode RGB: 16 bits and 0..1 scaled to 8 bits, transparent parts on white."""
+    if picture.mode == "F":
+        numbers = np.asarray(picture)
+        scale = 255 if numbers.max(initial=0) <= 1 else 1  # 0..1 and 0..255 are the usual ranges
+        picture = Image.fromarray((numbers * scale).round().clip(0, 255).astype(np.uint8))
     if picture.mode.startswith("I"):  # 16 bits for a channel, held in 16 or 32; convert() would clip at 255
         wide = np.asarray(picture).astype(np.int64)
+        if wide.max(initial=0) > 65_535:
+            raise PictureError("pixels of more than 16 bits; save it with 8 or 16")
         if picture.mode != "I" or wide.max(initial=0) > 255:
             wide >>= 8
         picture = Image.fromarray(wide.clip(0, 255).astype(np.uint8))

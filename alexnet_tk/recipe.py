@@ -8,7 +8,6 @@ dictionary in every checkpoint and ONNX file. Standard library only.
 
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from math import isfinite
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -17,6 +16,8 @@ from alexnet_tk.errors import RecipeError
 
 RGB = tuple[float, float, float]
 T = TypeVar("T")
+MOST = 1_000_000  # of any whole number but a seed; a mistake should not ask for a terabyte
+LARGEST = 1e300  # of any number; also keeps infinity and what is no number out
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Recipe:
             return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise RecipeError(f"the recipe {path} can't be read: {error.strerror}") from error
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(f"the recipe {path} is not TOML: {error}") from error
         except RecipeError as error:
             raise RecipeError(f"the recipe {path}: {error}") from error
@@ -277,7 +278,7 @@ def _parse(value: str) -> Any:
     """A value as TOML writes it; anything else is taken for a string, so that quotes can be left out."""
     try:
         return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also where an integer has too many digits
         return value
 
 
@@ -324,13 +325,10 @@ def _check(value: object, hint: Any, key: str) -> Any:
             each = [parts[0]] * len(value) if parts[-1] is Ellipsis else list(parts)
             if len(each) == len(value):
                 return tuple(_check(item, part, key) for item, part in zip(value, each, strict=True))
-        if (
-            choice is float
-            and isinstance(value, (int, float))
-            and not isinstance(value, bool)
-            and isfinite(value)
-        ):
-            return float(value)
+        if choice is float and type(value) in (int, float) and abs(value) < LARGEST:  # type: ignore[arg-type]
+            return float(value)  # type: ignore[arg-type]
+        if choice is int and type(value) is int and abs(value) > MOST and not key.endswith(".seed"):
+            raise RecipeError(f"{key} is larger than {MOST:,}, the most that makes sense")
         if choice in (int, bool, str) and type(value) is choice:
             return value
     raise RecipeError(f"{key} is {value!r}; it must be {_wanted(hint)}")

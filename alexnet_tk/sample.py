@@ -4,7 +4,6 @@ Fashion-MNIST is by Zalando SE and under the MIT licence, which lies beside the 
 made by scripts/make_sample.py.
 """
 
-import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk.errors import OutputError
-from alexnet_tk.files import replacing
+from alexnet_tk.files import make_folder, replacing
 
 Split = Literal["train", "val"]
 
@@ -47,22 +46,34 @@ def pictures(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def write_pictures(folder: Path) -> int:
     """Write the validation pictures to folder/<class>/0000.png and on; return how many.
 
+    Files that hold just these pictures already are left as they are.
+
     Raises
     ------
     OutputError
-        the folder can't be made or a picture can't be written
+        the folder can't be made, a picture can't be written, or another file has its name
 
     """
     grey, classes = pictures("val")
     numbers = np.zeros(len(LABELS), dtype=int)
-    try:
-        for label in LABELS:
-            (folder / label).mkdir(parents=True, exist_ok=True)
-        for picture, index in zip(grey, classes, strict=True):
-            path = folder / LABELS[index] / f"{numbers[index]:04d}.png"
-            numbers[index] += 1
-            with replacing(path) as part:
-                Image.fromarray(picture).save(part, format="PNG")
-    except OSError as error:
-        raise OutputError(f"{os.fspath(folder)} can't take the pictures: {error.strerror}") from error
+    for label in LABELS:
+        make_folder(folder / label)
+    for picture, index in zip(grey, classes, strict=True):
+        path = folder / LABELS[index] / f"{numbers[index]:04d}.png"
+        numbers[index] += 1
+        if path.exists():
+            if not _holds(path, picture):
+                raise OutputError(f"{path} exists already and is another picture; name another folder")
+            continue
+        with replacing(path) as part:
+            Image.fromarray(picture).save(part, format="PNG")
     return len(grey)
+
+
+def _holds(path: Path, picture: NDArray[np.uint8]) -> bool:
+    """Whether the file is that picture."""
+    try:
+        with Image.open(path) as file:
+            return np.array_equal(np.asarray(file), picture)
+    except OSError:
+        return False

@@ -99,13 +99,7 @@ def main() -> None:
     capability = torch.backends.cpu.get_cpu_capability()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {capability}")
     torch.manual_seed(0)
-    for shape in (
-        (32, 96, 27, 27),
-        (32, 256, 13, 13),
-        (128, 96, 27, 27),
-        (128, 256, 13, 13),
-        (32, 96, 55, 55),
-    ):
+    for shape in SHAPES:
         lrn(shape)
     if not only_lrn:
         for batch, rounds in ((32, 5), (128, 3)):

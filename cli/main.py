@@ -4,15 +4,17 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from alexnet_tk.errors import AlexnetError, MissingExtraError
+from alexnet_tk.errors import AlexnetError, MissingExtraError, printable
 
 from .export import export
+from .options import Debug
 from .pack import pack
 from .predict import predict
 from .samples import samples
@@ -24,35 +26,46 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        signal.signal(signal.SIGTERM, _terminated)
-        # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
-        warnings.filterwarnings("ignore", module="PIL")
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # names of files need not be UTF-8
-                stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+        _prepare_process()
         try:
             return super().invoke(ctx)
         except AlexnetError as error:
             _fail(ctx, error, str(error), error.exit_code)
         except ModuleNotFoundError as error:
             missing = MissingExtraError.of(error)
-            if missing is None:
-                raise
-            _fail(ctx, error, str(missing), missing.exit_code)
+            _fail(ctx, error, str(missing or error))
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except OSError as error:
-            _fail(ctx, error, f"{error.filename or 'the output'}: {error.strerror or error}", 1)
+            _fail(ctx, error, f"{error.filename or 'the output'}: {error.strerror or error}")
         except KeyboardInterrupt:
             typer.echo("stopped by Ctrl-C; what was finished is kept", err=True)
             raise typer.Exit(130) from None
+        except Exception as error:
+            if type(error).__module__.startswith("typer"):  # wrong usage, an early end: typer's own to show
+                raise
+            _fail(ctx, error, f"{type(error).__name__}: {error}; --debug shows where")
 
 
-def _fail(ctx: Any, error: BaseException, message: str, exit_code: int) -> NoReturn:
+def _prepare_process() -> None:
+    """Streams that take any file's name, even where the shell closed them; signals that end with a code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  open as long as the process
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, _terminated)
+    # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
+    warnings.filterwarnings("ignore", module="PIL")
+
+
+def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> NoReturn:
     if ctx.meta.get("debug"):
         raise error
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {printable(message)}", err=True)
     raise typer.Exit(exit_code)
 
 
@@ -82,6 +95,7 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
+    debug: Debug = False,
 ) -> None:
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 

@@ -13,7 +13,7 @@ import typer
 from alexnet_tk.errors import InputError, UsageError
 
 from .options import Debug, Device, Overwrite
-from .screen import Screen, screen
+from .screen import Screen, new_console, screen
 
 if TYPE_CHECKING:
     from alexnet_tk.inference import Found, Record
@@ -100,8 +100,6 @@ def _writer(
     form: Format, output: Path | None, topk: int, show: Screen
 ) -> Iterator[Callable[["Record"], None]]:
     """What writes a record in this form, to the file or to stdout."""
-    from rich.console import Console
-
     from alexnet_tk.inference.results import WRITERS
 
     from .table import WIDTH, table_writer
@@ -116,7 +114,7 @@ def _writer(
         elif stream.isatty():
             yield table_writer(show.console, topk)
         else:
-            yield table_writer(Console(file=stream, width=WIDTH), topk)
+            yield table_writer(new_console(stream, WIDTH), topk)
 
 
 def _account(found: "Found", totals: "Totals", seconds: float) -> str:

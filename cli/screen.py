@@ -7,9 +7,11 @@ stdout is one too, both are drawn by one console, so that neither writes into th
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
+
+from alexnet_tk.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +34,7 @@ class Screen:
 
     def say(self, message: str) -> None:
         """A line on stderr."""
-        self._print(message, err=True)
+        self._print(printable(message), err=True)
 
     def begin(self, what: str, pictures: int) -> None:
         """A new bar, of so many pictures, in the place of the one before."""
@@ -64,10 +66,20 @@ class Screen:
             typer.echo(message, err=err)
 
 
+def new_console(stream: TextIO, width: int | None = None) -> "Console":
+    """A console that leaves a reader who has had enough to main.py, as every other output does."""
+    from rich.console import Console
+
+    class OpenConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return OpenConsole(file=stream, width=width)
+
+
 @contextmanager
 def screen() -> Iterator[Screen]:
     """A screen for the time of a command."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -85,7 +97,7 @@ def screen() -> Iterator[Screen]:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:,.0f} pictures/s" if speed else "")
 
-    out = Console()
+    out = new_console(sys.stdout)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -94,7 +106,7 @@ def screen() -> Iterator[Screen]:
         TextColumn("{task.fields[loss]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=out if out.is_terminal else Console(stderr=True),
+        console=out if out.is_terminal else new_console(sys.stderr),
         redirect_stdout=False,
         redirect_stderr=False,
         disable=not sys.stderr.isatty(),

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from alexnet_tk.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,12 +39,12 @@ def table_writer(console: "Console", topk: int) -> Callable[["Record"], None]:
     def write(record: "Record") -> None:
         if record.error:
             path = set_cell_size(_shortened(record.path, path_width), path_width)
-            lines = [Text.assemble(path, "  ", (f"failed: {record.error}", "bold red"), "\n")]
+            lines = [Text.assemble(path, "  ", (f"failed: {printable(record.error)}", "bold red"), "\n")]
         else:
             lines = [
                 line(
                     record.path if rank == 0 else "",
-                    _printable(record.labels[rank]),
+                    printable(record.labels[rank]),
                     f"{record.probabilities[rank]:.2%}",
                     "bold" if rank == 0 else "dim",
                     _bar(record.probabilities[rank]),
@@ -61,12 +63,7 @@ def _bar(fraction: float) -> str:
     return "█" * whole + EIGHTHS[part].strip()
 
 
-def _printable(text: str) -> str:
-    """The text without what could steer a terminal."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-
-
 def _shortened(path: str, width: int) -> str:
     """The end of a path, which tells more than its beginning."""
-    path = _printable(path)
+    path = printable(path)
     return path if len(path) <= width else "…" + path[1 - width :]

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+# A tiny network with one large layer: a checkpoint of 200 kB.
+TINY_WORDS = "--set network.image_size=40 --set preprocess.resize=40 --set 'network.hidden=[256,128]'"
+TINY_WORDS += " --set 'network.c1={kernel=5,stride=2,padding=2}'"
+
 SCRIPT = Path(sys.executable).with_name("alexnet-tk")
 
 
@@ -193,8 +197,9 @@ def test_a_missing_extra_is_named(folder: Path) -> None:
     )
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(folder: Path) -> None:
-    command = f"'{SCRIPT}' predict images/ images/ images/ --batch-size 8 | head -n 1"
+@pytest.mark.parametrize("form", ["csv", "table"])
+def test_a_reader_that_has_enough_ends_it_quietly(folder: Path, form: str) -> None:
+    command = f"'{SCRIPT}' predict images/ images/ images/ --batch-size 8 --format {form} | head -n 1"
     done = subprocess.run(
         ["/bin/bash", "-o", "pipefail", "-c", command],
         cwd=folder,
@@ -203,7 +208,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0
-    assert done.stdout.startswith("path,status")
+    assert done.stdout.startswith("path,status" if form == "csv" else "picture")
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
 
@@ -287,3 +292,56 @@ def test_version_and_help() -> None:
     assert run("--version", cwd=Path()).stdout.startswith("alexnet-tk 0.")
     for command in ("train", "export", "predict", "samples"):
         assert "Usage" in run(command, "--help", cwd=Path()).stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])
+def test_a_closed_stream_changes_nothing_else(folder: Path, tmp_path: Path, closed: str) -> None:
+    output = tmp_path / "answers.csv"
+    command = f"'{SCRIPT}' predict images/Bag --output {output} {closed}"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert output.read_text().count("\n") == 101
+
+
+def test_a_name_can_not_write_lines_of_its_own(tmp_path: Path) -> None:
+    done = run("predict", "a\nerror: \x1b[31mb", cwd=tmp_path, code=1)
+    assert done.stderr == "error: a\\nerror: \\x1b[31mb does not exist; name files or folders of pictures\n"
+
+
+def test_what_is_no_file_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    model = str(folder / "model.pt")
+    done = run("export", model, "--output", str(tmp_path / "pipe.onnx"), "--overwrite", cwd=tmp_path, code=1)
+    assert "pipe" in done.stderr
+    done = run("export", model, "--output", model, "--overwrite", cwd=tmp_path, code=1)
+    assert "the checkpoint itself" in done.stderr
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "real" / "model.onnx")
+    run("export", model, "--output", "link.onnx", cwd=tmp_path)
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert (tmp_path / "real" / "model.onnx").stat().st_size > 1000
+
+
+def test_a_model_whose_name_is_not_utf8(folder: Path, tmp_path: Path) -> None:
+    model = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.onnx")
+    Path(model).write_bytes((folder / "model.onnx").read_bytes())
+    assert run("predict", "images/Bag", "--model", model, cwd=folder).stdout.count("\n") == 101
+
+
+def test_debug_before_the_command_too(folder: Path) -> None:
+    done = subprocess.run(
+        [SCRIPT, "--debug", "export", "nosuch.pt"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "CheckpointError" in done.stderr
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(folder: Path, tmp_path: Path) -> None:
+    command = f"ulimit -f 100; '{SCRIPT}' train --output {tmp_path}/m.pt --set train.epochs=1 {TINY_WORDS}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "can't be written" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.part"))

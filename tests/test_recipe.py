@@ -72,6 +72,10 @@ def test_an_override_sets_one_key(setting: str, value: object) -> None:
         ("network.c1={kernel=11,strides=4}", ["network.c1.strides", "network.c1.stride"]),
         ("preprocess.mean=imagenet", ["preprocess.mean", "'imagenet'", "'dataset'"]),
         ("preprocess.resize=200", ["preprocess.resize", "200", "224"]),
+        ("train.lr=1" + "0" * 400, ["train.lr", "finite"]),
+        ("train.epochs=" + "9" * 5000, ["train.epochs", "integer"]),
+        ("train.steps=" + "[" * 20000, ["train.steps", "list of integers"]),
+        ("network.hidden=[4000000000000,16]", ["network.hidden", "1,000,000"]),
         ("augment.rotate=181", ["augment.rotate", "181"]),
     ],
 )

@@ -17,7 +17,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that was written to twice."""
     folder = tmp_path_factory.mktemp("samples") / "deep" / "images"
     assert sample.write_pictures(folder) == 1000
-    (folder / "Bag" / "0000.png").write_bytes(b"spoilt")
+    (folder / "Bag" / "0000.png").unlink()
     assert sample.write_pictures(folder) == 1000
     return folder
 
@@ -56,7 +56,6 @@ def test_the_classes_are_what_their_labels_say() -> None:
 
 
 def test_written_pictures_read_back_to_the_same_pixels(written: Path) -> None:
-    """Whatever was there before: a second run puts back what was spoilt."""
     assert sorted(each.name for each in written.iterdir()) == list(sample.LABELS)
     pictures, classes = sample.pictures("val")
     for index, label in enumerate(sample.LABELS):
@@ -78,3 +77,12 @@ def test_a_file_in_the_place_of_a_class_folder(tmp_path: Path) -> None:
     (tmp_path / "Dress").write_text("a file")
     with pytest.raises(OutputError):
         sample.write_pictures(tmp_path)
+
+
+def test_other_pictures_are_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "Bag").mkdir()
+    Image.new("L", (28, 28)).save(tmp_path / "Bag" / "0007.png")
+    before = (tmp_path / "Bag" / "0007.png").read_bytes()
+    with pytest.raises(OutputError, match=r"0007\.png exists already"):
+        sample.write_pictures(tmp_path)
+    assert (tmp_path / "Bag" / "0007.png").read_bytes() == before

@@ -20,7 +20,7 @@ import onnx
 import torch
 from onnxscript import opset18 as op
 
-from alexnet_tk.errors import ExportError
+from alexnet_tk.errors import ExportError, OutputError
 from alexnet_tk.export.verify import Verification, verify
 from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.inference.session import FORMAT, INPUT, OUTPUT, preprocess_metadata
@@ -73,6 +73,8 @@ def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = Fa
     """
     loaded = Checkpoint.load(checkpoint)
     output = output or checkpoint.with_suffix(".onnx")
+    if output.exists() and output.samefile(checkpoint):
+        raise OutputError(f"{output} is the checkpoint itself; name another --output")
     refuse_existing(output, overwrite)
     model = build(loaded)
     verification = verify(model.SerializeToString(), loaded)

@@ -47,8 +47,14 @@ class Model:
     image_size: int
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities (N, classes) of pictures uint8 (N, S, S, 3)."""
-        (probabilities,) = self.session.run([OUTPUT], {INPUT: pictures})
+        """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
+        try:
+            (probabilities,) = self.session.run([OUTPUT], {INPUT: pictures})
+        except Exception as error:  # ONNX Runtime's exceptions share no class of their own
+            raise ModelError(
+                f"the network could not answer for {len(pictures)} pictures: {_reason(error)}; "
+                "a smaller --batch-size needs less memory"
+            ) from error
         return probabilities  # type: ignore[no-any-return]
 
 
@@ -84,6 +90,8 @@ def open_model(path: Path, device: str = "auto") -> Model:
             )
         labels = json.loads(metadata["alexnet_tk.labels"])
         preprocess = json.loads(metadata["alexnet_tk.preprocess"])
+        if preprocess["crop"] != json.loads(metadata["alexnet_tk.network"])["image_size"]:
+            raise ValueError("its preprocessing and its network disagree on the size of a picture")
         recipe = Recipe.from_dict(
             {
                 "network": json.loads(metadata["alexnet_tk.network"]),
@@ -95,7 +103,7 @@ def open_model(path: Path, device: str = "auto") -> Model:
             f"{path} has no metadata of alexnet-tk ({error.args[0]} is missing), so its preprocessing and "
             "labels are unknown; export it with `alexnet-tk export`"
         ) from None
-    except (ValueError, TypeError, RecipeError) as error:
+    except (ValueError, TypeError, RecursionError, RecipeError) as error:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
     model = Model(session, chosen, labels, recipe.preprocess, recipe.network.image_size)
     _check_shapes(path, model)
@@ -125,6 +133,8 @@ def _check_shapes(path: Path, model: Model) -> None:
     inputs, outputs = model.session.get_inputs(), model.session.get_outputs()
     size, count = model.image_size, len(model.labels)
     takes = [(each.name, each.type, each.shape[1:]) for each in inputs]
+    if len(inputs) == 1 and isinstance(inputs[0].shape[0], int):
+        raise ModelError(f"{path} takes batches of {inputs[0].shape[0]} only; export it with a dynamic batch")
     if takes != [(INPUT, "tensor(uint8)", [size, size, 3])]:
         raise ModelError(
             f"{path} does not take uint8 pictures (batch, {size}, {size}, 3) as {INPUT!r}; export it again"
@@ -194,12 +204,19 @@ def _options() -> ort.SessionOptions:
 
 def _session(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(path, options, providers=providers)
+        # ONNX Runtime takes paths as UTF-8; a name that is none goes in as bytes.
+        odd = any("\ud800" <= each <= "\udfff" for each in os.fspath(path))
+        return ort.InferenceSession(path.read_bytes() if odd else path, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no class of their own
-        reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
         raise ModelError(
-            f"{path} can't be opened as an ONNX file: {reason.splitlines()[0]}; `alexnet-tk export` makes one"
+            f"{path} can't be opened as an ONNX file: {_reason(error)}; `alexnet-tk export` makes one"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what ONNX Runtime says, without its codes."""
+    lines = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 @contextlib.contextmanager

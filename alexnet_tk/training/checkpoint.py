@@ -1,5 +1,6 @@
 """The file `model.pt`: a recipe, its weights and everything needed to use them."""
 
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,13 +10,14 @@ from zipfile import is_zipfile
 import torch
 from torch import Tensor
 
-from alexnet_tk.errors import AlexnetError, CheckpointError, RecipeError
+from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
 from alexnet_tk.files import replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
 from alexnet_tk.recipe import RGB, Recipe
 from alexnet_tk.training.statistics import Statistics
 
 FORMAT = "alexnet-tk.checkpoint/1"
+PLAIN = (torch.float32, torch.strided, "cpu")  # what every tensor of the weights is
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,7 @@ class Checkpoint:
             "weights": self.weights,
             "training": self.training,
         }
-        with replacing(path) as part:
-            torch.save(content, part)
+        save_plain(content, path)
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -76,30 +77,46 @@ class Checkpoint:
         try:
             checkpoint = cls(
                 Recipe.from_dict(content["recipe"]),
-                list(content["labels"]),
+                _list(content["labels"]),
                 Statistics.from_lists(**content["statistics"]),
                 dict(content["weights"]),
-                list(content["label_ids"]),
+                _list(content["label_ids"]),
                 dict(content["training"]),
             )
-            checkpoint._check_weights()
-        except (KeyError, TypeError, ValueError, RecipeError) as error:
+            checkpoint._check()
+        except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, RecipeError) as error:
             raise CheckpointError(
                 f"{path} is a broken checkpoint: {_one_line(error)}; train it again"
             ) from error
         return checkpoint
 
-    def _check_weights(self) -> None:
-        """Raise `ValueError` unless the weights are those of the recipe's network for these labels."""
+    def _check(self) -> None:
+        """Raise `ValueError` unless labels, ids and weights are those of one network."""
+        for names in (self.labels, self.label_ids):
+            if not all(isinstance(name, str) for name in names):
+                raise ValueError("its labels are no names")
+        if len(self.label_ids) not in (0, len(self.labels)):
+            raise ValueError(f"it has {len(self.labels)} labels and {len(self.label_ids)} ids of labels")
         with torch.device("meta"):
             wanted = AlexNet(self.recipe.network, len(self.labels)).state_dict()
         for name in sorted(wanted.keys() | self.weights.keys()):
             want, have = wanted.get(name), self.weights.get(name)
+            if isinstance(have, Tensor) and (have.dtype, have.layout, have.device.type) != PLAIN:
+                raise ValueError(f"{name} is no float32 tensor with numbers in it")
             if want is None or not isinstance(have, Tensor) or have.shape != want.shape:
                 shapes = [
                     None if each is None else tuple(getattr(each, "shape", ())) for each in (want, have)
                 ]
                 raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
+
+
+def save_plain(content: object, path: Path) -> None:
+    """Write tensors and plain values, whole or not at all; raises `OutputError`."""
+    with replacing(path) as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # what torch's writer makes of a full disk
+            raise OutputError(f"{path} can't be written, is the disk full? {_one_line(error)}") from error
 
 
 def read_plain(path: Path) -> object:
@@ -112,7 +129,9 @@ def read_plain(path: Path) -> object:
                 f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); "
                 "`alexnet-tk train` makes one"
             )
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch tells at length what other files it may be
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
     except UnpicklingError as error:
@@ -124,6 +143,12 @@ def read_plain(path: Path) -> object:
         raise
     except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
         raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; train it again") from error
+
+
+def _list(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise TypeError(f"a list of labels is {value!r:.50}")
+    return value
 
 
 def _one_line(error: BaseException) -> str:

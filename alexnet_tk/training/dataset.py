@@ -105,7 +105,7 @@ def from_folder(folder: Path) -> Data:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; DATA holds a folder of pictures for each class")
-    root = folder / "train" if (folder / "train").is_dir() else folder
+    root = folder / "train" if _class_names(folder / "train") else folder
     names = _class_names(root)
     if len(names) < 2:
         raise DataError(
@@ -132,13 +132,17 @@ def from_folder(folder: Path) -> Data:
         )
     for part, split in (("train on", train), ("validate on", val)):
         if not split.paths:
-            raise DataError(f"{folder} holds no pictures to {part}; endings such as .jpg and .png count")
+            raise DataError(
+                f"{folder} holds no pictures to {part}; a class needs two, with endings such as .jpg and .png"
+            )
     english = zoo.english_names(names)
     return Data(train, val, english or names, names if english else [], notes)
 
 
 def _class_names(root: Path) -> list[str]:
     """The names of the class folders, sorted; a link to a folder is one too."""
+    if not root.is_dir():
+        return []
     return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 

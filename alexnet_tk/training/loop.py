@@ -102,6 +102,8 @@ def train(
         statistics = statistics or measure_colours(data, pictures, plan, progress)
         run = Run(plan, plan, statistics, pictures.fingerprint())
         make_folder(folder)
+        for name in ("last.pt", "metrics.jsonl", "unreadable.txt"):  # of an earlier run
+            (folder / name).unlink(missing_ok=True)
     trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
     if state is not None:
         trainer.restore(state)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk import images
-from alexnet_tk.errors import DataError, OutputError, PictureError
+from alexnet_tk.errors import DataError, OutputError, PictureError, printable
 from alexnet_tk.files import replacing
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.machine import usable_cores
@@ -195,11 +195,11 @@ def _finish(data: Data, journal: "_Journal", packed: Path) -> Account:
         with replacing(packed / f"{name}_classes.npy") as part, part.open("wb") as file:
             np.save(file, classes)
         by_label[name] = np.bincount(classes[classes >= 0], minlength=len(data.labels)).tolist()
-        failed += [f"{split.name(row)}\t{reason}" for row, reason in state.failed.items()]
+        failed += [f"{printable(split.name(row))}\t{reason}" for row, reason in state.failed.items()]
         if not sum(by_label[name]):
             raise DataError(f"no {name} picture can be read; the first: {failed[-1]}")
     with replacing(packed / FAILED) as part:
-        part.write_text("".join(f"{line}\n" for line in failed), encoding="utf-8", errors="surrogateescape")
+        part.write_text("".join(f"{line}\n" for line in failed), encoding="utf-8")
     statistics = journal.states["train"].moments.statistics()
     index = {
         "format": FORMAT,

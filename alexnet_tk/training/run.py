@@ -10,12 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from alexnet_tk.errors import CheckpointError
+from alexnet_tk.errors import CheckpointError, printable
 from alexnet_tk.files import replacing
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.checkpoint import read_plain
+from alexnet_tk.training.checkpoint import read_plain, save_plain
 from alexnet_tk.training.dataset import Reader
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
@@ -48,8 +46,7 @@ class Run:
             "recipe": self.recipe.to_dict(),
             "statistics": asdict(self.statistics),
         }
-        with replacing(path) as part:
-            torch.save({"format": FORMAT, "run": content, "trainer": trainer.state()}, part)
+        save_plain({"format": FORMAT, "run": content, "trainer": trainer.state()}, path)
 
     @classmethod
     def load(cls, path: Path) -> tuple["Run", dict[str, Any]]:
@@ -77,10 +74,10 @@ class Run:
             return None
         self.failures = [dict(each) for each in known]
         lines = [
-            f"{reader.split.name(index)}\t{reason}\n"
+            f"{printable(reader.split.name(index))}\t{reason}\n"
             for reader in readers
             for index, reason in sorted(reader.failures.items())
         ]
         with replacing(path) as part:
-            part.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+            part.write_text("".join(lines), encoding="utf-8")
         return len(lines)

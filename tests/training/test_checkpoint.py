@@ -108,7 +108,9 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Checkpoint, tmp_path: Pat
     [
         ("format", "other/7", "other/7"),
         ("recipe", {"network": {"towers": 5}}, "towers"),
-        ("labels", ["too", "few"], "f8"),
+        ("labels", ["too", "few"], "2 labels and 3 ids"),
+        ("labels", "abc", "list of labels"),
+        ("labels", [1, 2, 3], "no names"),
         ("weights", {}, "c1.bias"),
         ("weights", {"c1.bias": 3}, "c1.bias"),
         ("statistics", {"mean": [1]}, "broken"),
@@ -122,3 +124,18 @@ def test_a_broken_part_is_named(
     checkpoint.save(path)
     torch.save(torch.load(path, weights_only=True) | {key: value}, path)
     assert word in refused(path)
+
+
+def test_weights_are_plain_numbers(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    for spoil in (torch.Tensor.double, torch.Tensor.to_sparse, lambda each: each.to("meta")):
+        checkpoint.save(path)
+        content = torch.load(path, weights_only=True)
+        content["weights"]["c3.weight"] = spoil(content["weights"]["c3.weight"])
+        torch.save(content, path)
+        assert "c3.weight" in refused(path)
+
+
+def test_weights_for_other_labels_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    replace(checkpoint, labels=["too", "few"], label_ids=[]).save(tmp_path / "model.pt")
+    assert "f8" in refused(tmp_path / "model.pt")
