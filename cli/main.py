@@ -57,7 +57,8 @@ def _prepare_process() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        signal.signal(number, _terminated)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, _terminated)
     # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
     warnings.filterwarnings("ignore", module="PIL")
 

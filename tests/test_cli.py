@@ -36,6 +36,11 @@ def run(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProces
     return done
 
 
+def heed_ctrl_c() -> None:
+    """What a shell's & makes its children ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder in which the README's commands were run, with a network that is tiny."""
@@ -235,6 +240,7 @@ def test_a_signal_keeps_what_was_finished(
         ],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_ctrl_c,
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and (not output.exists() or output.stat().st_size < 500):
@@ -254,7 +260,12 @@ def test_ctrl_c_while_training_keeps_the_best_weights(tmp_path: Path) -> None:
 
     settings = [word for each in (*TINY, "train.epochs=500") for word in ("--set", each)]
     process = subprocess.Popen(
-        [SCRIPT, "train", *settings], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [SCRIPT, "train", *settings],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (tmp_path / "model.pt").exists():
@@ -345,3 +356,21 @@ def test_a_limit_on_the_size_of_files_is_one_line(folder: Path, tmp_path: Path) 
     assert "Traceback" not in done.stderr
     assert "can't be written" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_nohup_is_heeded(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.csv"
+    inputs = ["images/"] * 5
+    process = subprocess.Popen(
+        ["nohup", SCRIPT, "predict", *inputs, "--output", output, "--batch-size", "4"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and (not output.exists() or output.stat().st_size < 500):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == 0
+    assert output.read_text().count("\n") == 5001

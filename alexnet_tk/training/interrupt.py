@@ -25,14 +25,15 @@ class Interrupt:
 def deferred() -> Iterator[Interrupt]:
     """The first signal waits for `check`; a second one stops at once.
 
-    In a thread other than the main one, where Python delivers no signals, nothing is changed.
+    In a thread other than the main one, where Python delivers no signals, nothing is changed; a signal
+    that is ignored, as nohup and the shell's & have it, stays ignored.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -42,7 +43,7 @@ def deferred() -> Iterator[Interrupt]:
         interrupt.number = number
         restore()
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield interrupt

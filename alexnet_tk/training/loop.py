@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from alexnet_tk import zoo
@@ -15,7 +16,7 @@ from alexnet_tk.training.device import choose_device
 from alexnet_tk.training.interrupt import Interrupt, deferred
 from alexnet_tk.training.metrics import Tally
 from alexnet_tk.training.progress import Progress, Silence
-from alexnet_tk.training.run import Run
+from alexnet_tk.training.run import Board, Run
 from alexnet_tk.training.trainer import Trainer
 
 SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
@@ -134,6 +135,7 @@ def _fit(
     for reader, failures in zip(readers, run.failures, strict=True):
         reader.failures = dict(failures)
     look_every = 1 if trainer.device.type == "cpu" else LOOK_EVERY
+    board = Board(folder, run.epoch)
     progress.begin("training", epochs * (count + val_count))
     progress.advance(run.epoch * (count + val_count) + min(run.batch * batch_size, count))
     saved = time.monotonic()
@@ -188,10 +190,33 @@ def _fit(
             progress.say(
                 f"{failed} pictures can't be read and are left out; {folder}/unreadable.txt lists them"
             )
+        board.add(run.history[-1], trainer.lr)
         if run.finished and run.epoch < epochs:
             progress.say(f"validation no longer improves, after {run.recipe.train.drops} drops of lr: done")
             break
-    return Checkpoint.load(output)
+
+    best = Checkpoint.load(output)
+    _draw(best, run, trainer, readers[1], folder)
+    return best
+
+
+def _draw(best: Checkpoint, run: Run, trainer: Trainer, reader: Reader, folder: Path) -> None:
+    """The pictures of a finished run."""
+    from alexnet_tk.training import plots  # matplotlib takes a second to load
+
+    trainer.set_weights(best.weights)
+    counts = np.zeros((len(best.labels), len(best.labels)), dtype=np.int64)
+
+    def count(batch: Batch, logits: Tensor) -> None:
+        np.add.at(counts, (batch.classes, logits.argmax(1).cpu().numpy()), 1)
+
+    trainer.evaluate(reader, count)
+    plots.draw_curves(run.history, folder / "curves.png")
+    plots.draw_confusion(counts, best.labels, folder / "confusion.png")
+    kernels = best.weights["c1.weight"].numpy()
+    if best.recipe.preprocess.color == "BGR":
+        kernels = kernels[:, ::-1]
+    plots.draw_filters(kernels, best.recipe.network.towers, folder / "filters.png")
 
 
 class Stalled(Exception):  # noqa: N818

@@ -81,3 +81,20 @@ class Run:
         with replacing(path) as part:
             part.write_text("".join(lines), encoding="utf-8")
         return len(lines)
+
+
+class Board:
+    """The run's figures for TensorBoard: `tensorboard --logdir runs`."""
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        """Begin after so many epochs; what an interrupted run wrote beyond them is left out of the view."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(folder, purge_step=epochs + 1)
+
+    def add(self, figures: dict[str, float], lr: float) -> None:
+        """The figures of an epoch, and its last learning rate."""
+        for name, value in {**figures, "lr": lr}.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, value, int(figures["epoch"]))
+        self._writer.flush()

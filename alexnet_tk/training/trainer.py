@@ -118,9 +118,8 @@ class Trainer:
     def check(self) -> float:
         """The running loss; this waits for the device. Raises `TrainingError` once it has been no number."""
         if (step := int(self._bad_step)) >= 0:
-            lr = self.optimiser.param_groups[0]["lr"]
             raise TrainingError(
-                f"the loss is no number since step {step} (lr {lr:g}); the checkpoints are from before; "
+                f"the loss is no number since step {step} (lr {self.lr:g}); the checkpoints are from before; "
                 f"try --set train.lr={self.recipe.train.lr / 10:g}"
             )
         return float(self._loss) / (1 - MEMORY ** max(1, self.steps))  # the average began at 0
@@ -135,6 +134,12 @@ class Trainer:
     def finished(self, val: Figures) -> bool:
         """Take in an epoch's validation figures; True when the schedule says that nothing more will come."""
         return self.recipe.train.schedule == "plateau" and self.plateau.seen(val.top1)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the last step."""
+        lr: float = self.optimiser.param_groups[0]["lr"]
+        return lr
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the canonical weights, on the CPU and in the plain layout."""
@@ -154,7 +159,7 @@ class Trainer:
         return {
             "weights": self.weights(),
             "momentum": momentum,
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": self.lr,
             "scaler": self._scaler.state_dict(),
             "plateau": [self.plateau.drops, self.plateau.best, self.plateau.waited],
             "steps": self.steps,

@@ -106,6 +106,7 @@ def test_a_signal_finishes_the_step_and_saves(
     error: type[BaseException],
     after: int,
 ) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would have it ignored
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(error):
         train(pictures, settings=settings, output=tmp_path / "m.pt", progress=Log(after, number))
@@ -168,7 +169,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     output = tmp_path / "model.pt"
     with pytest.raises(Stop):
         train(pictures, settings=settings, output=output, progress=Log(13))
-    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.pt")}
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -176,7 +177,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
         train(pictures, settings=settings, output=output, resume=True)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == files
     monkeypatch.undo()
     assert_same(train(pictures, output=output, resume=True), undisturbed)
 

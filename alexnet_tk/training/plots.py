@@ -1,0 +1,79 @@
+"""Pictures of a run: its curves, its mistakes, the kernels of c1 (figure 3 of the paper)."""
+
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from alexnet_tk.files import replacing
+
+MOST_NAMES = 40  # of labels beside a confusion matrix; more could not be read
+
+
+def draw_curves(history: list[dict[str, float]], path: Path) -> None:
+    """Loss and accuracy of every epoch, as PNG."""
+    epochs = [line["epoch"] for line in history]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    loss.plot(epochs, [line["loss"] for line in history], ".-", label="training")
+    loss.plot(epochs, [line["val_loss"] for line in history], ".-", label="validation")
+    loss.set(title="loss", xlabel="epoch", ylim=(0, None))
+    accuracy.plot(epochs, [100 * line["val_top1"] for line in history], ".-", label="top-1")
+    accuracy.plot(epochs, [100 * line["val_top5"] for line in history], ".-", label="top-5")
+    accuracy.set(title="validation accuracy, %", xlabel="epoch", ylim=(0, 101))
+    for axes in (loss, accuracy):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, path)
+
+
+def draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path) -> None:
+    """How often each class (rows) was taken for which (columns), in per cent of the class, as PNG."""
+    shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
+    named = len(labels) <= MOST_NAMES
+    side = 3 + 0.45 * len(labels) if named else 9
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.set(title="validation, best epoch", xlabel="predicted", ylabel="true")
+    figure.colorbar(image, label="% of the true class", shrink=0.8)
+    if named:
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+        for row, column in np.argwhere(counts > 0):
+            color = "white" if shares[row, column] > 50 else "black"
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=color, size=8)
+    _save(figure, path)
+
+
+def draw_filters(kernels: NDArray[np.float32], towers: int, path: Path) -> None:
+    """The kernels of c1, float (M, 3, K, K) in RGB: the first tower's above the second's, as PNG.
+
+    Each is stretched to the whole range of brightness, as in the paper's figure 3.
+    """
+    low, high = (edge(kernels, axis=(1, 2, 3), keepdims=True) for edge in (np.min, np.max))
+    pictures = ((kernels - low) / np.maximum(high - low, 1e-12)).transpose(0, 2, 3, 1)  # (M, K, K, 3)
+    count, size = len(pictures) // towers, pictures.shape[1]
+    columns = min(count, 16)
+    rows = ceil(count / columns)
+    gap, between = 1, 3
+    tower_height = rows * (size + gap) + gap
+    sheet = np.ones((towers * tower_height + (towers - 1) * between, columns * (size + gap) + gap, 3))
+    for index, picture in enumerate(pictures):
+        tower, place = divmod(index, count)
+        top = tower * (tower_height + between) + gap + place // columns * (size + gap)
+        left = gap + place % columns * (size + gap)
+        sheet[top : top + size, left : left + size] = picture
+    figure = Figure(figsize=(10, 10 * sheet.shape[0] / sheet.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, format="png", dpi=110)

@@ -1,0 +1,163 @@
+"""How fast pictures reach a training step: a packed set against a folder loader of the usual kind.
+
+    python benchmarks/input_pipeline.py PHOTOS        # a folder of photographs, in any arrangement
+
+The usual kind opens files with Pillow, resizes the shorter side to 256, takes a random crop of 224, flips,
+makes a float tensor and normalises it, in two worker processes of torch's DataLoader (with torchvision's
+transforms where it can be imported). The photographs are packed first, into a temporary folder, and
+repeated by links to 2,000. Loaders take turns over whole epochs; pictures/s are medians.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from alexnet_tk.inference import find
+from alexnet_tk.network.alexnet import normalise
+from alexnet_tk.recipe import Recipe
+from alexnet_tk.training import pack
+from alexnet_tk.training.augment import Epoch
+from alexnet_tk.training.dataset import Files, Reader, from_folder
+from alexnet_tk.training.packed import open_packed
+
+PICTURES, BATCH, ROUNDS = 2_000, 128, 3
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+
+class Usual(Dataset[tuple[Tensor, int]]):
+    """A folder data set as it is written every day."""
+
+    def __init__(self, paths: list[str]) -> None:
+        self.paths = paths
+        try:
+            from torchvision import transforms
+
+            self.transform: Callable[[Image.Image], Tensor] = transforms.Compose(
+                [
+                    transforms.Resize(256),
+                    transforms.RandomCrop(224),
+                    transforms.RandomHorizontalFlip(),
+                    transforms.ToTensor(),
+                    transforms.Normalize(MEAN, STD),
+                ]
+            )
+        except (ImportError, RuntimeError):  # it does not import beside every build of torch
+            self.transform = plain_transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        with Image.open(self.paths[index]) as picture:
+            return self.transform(picture.convert("RGB")), 0
+
+
+def plain_transform(picture: Image.Image) -> Tensor:
+    """Resize, random crop, flip, to float, normalise: what torchvision's transforms do."""
+    scale = 256 / min(picture.size)
+    picture = picture.resize(
+        (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR
+    )
+    left, top = (int(torch.randint(0, side - 223, ())) for side in picture.size)
+    picture = picture.crop((left, top, left + 224, top + 224))
+    if torch.rand(()) < 0.5:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
+    return (x - MEAN[:, None, None]) / STD[:, None, None]
+
+
+def usual(paths: list[str]) -> Iterator[int]:
+    """Batches of the usual loader; yields their sizes."""
+    for pictures, _ in DataLoader(Usual(paths), BATCH, shuffle=True, num_workers=2):
+        yield len(pictures)
+
+
+def packed(folder: Path, to_float: bool) -> Iterator[int]:
+    """Batches of the packed set: uint8 crops, or augmented and normalised on the CPU, too."""
+    data, statistics = open_packed(folder)
+    recipe = Recipe()
+    draws = Epoch.draw(recipe, 0, len(data.train.classes))
+    reader = Reader(data.train, recipe.preprocess)
+    mean, std = torch.tensor(statistics.mean), torch.tensor(recipe.preprocess.std)
+    for batch in reader.batches(draws.order, BATCH, draws.crop):
+        if to_float:
+            x = draws.change(torch.from_numpy(batch.pictures), batch.indices, statistics)
+            normalise(x, mean, std, "RGB")
+        yield len(batch.indices)
+
+
+def rate(batches: Iterator[int]) -> float:
+    """Pictures/s over a whole epoch."""
+    begun = time.perf_counter()
+    count = sum(batches)
+    return count / (time.perf_counter() - begun)
+
+
+def forget(paths: list[str]) -> None:
+    """Ask the system to drop the files from its cache."""
+    for path in paths:
+        with Path(path).open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def main() -> None:
+    """Pack, then time the loaders in turn."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", help="a folder of photographs")
+    found = find([parser.parse_args().photos]).paths
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        for number in range(PICTURES):
+            source = Path(found[number % len(found)]).resolve()
+            link = root / "photos" / f"class {number % 2}" / f"{number:05d}{source.suffix}"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(source)
+        begun = time.perf_counter()
+        pack(root / "photos", root / "packed")
+        print(f"packing: {PICTURES / (time.perf_counter() - begun):,.0f} pictures/s")
+        train = from_folder(root / "photos").train
+        assert isinstance(train, Files)
+        loaders: dict[str, Callable[[], Iterator[int]]] = {
+            "folder, usual loader, 2 workers": lambda: usual(train.paths),
+            "packed, uint8 crops": lambda: packed(root / "packed", False),
+            "packed, augmented to float on the CPU": lambda: packed(root / "packed", True),
+        }
+        rates: dict[str, list[float]] = {each: [] for each in loaders}
+        for counted in range(-1, ROUNDS):
+            for each, batches in loaders.items():
+                measured = rate(batches())
+                if counted >= 0:
+                    rates[each].append(measured)
+        print("from the page cache:")
+        report({each: median(measured) for each, measured in rates.items()})
+        forget([*found, str(root / "packed" / "train.npy")])
+        print("once, from a cold cache:")
+        cold = {}
+        for each, batches in loaders.items():
+            forget([*found, str(root / "packed" / "train.npy")])
+            cold[each] = rate(batches())
+        report(cold)
+
+
+def report(rates: dict[str, float]) -> None:
+    """A line for each loader, with its ratio to the first."""
+    first = next(iter(rates.values()))
+    for each, value in rates.items():
+        print(f"  {each:40} {value:10,.0f} pictures/s {value / first:7.1f}×")
+
+
+if __name__ == "__main__":
+    main()

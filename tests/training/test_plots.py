@@ -1,0 +1,40 @@
+"""The pictures of a run, looked at pixel by pixel where that says something."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from alexnet_tk.training import plots
+
+
+def test_filters_stand_tower_above_tower(tmp_path: Path) -> None:
+    """Eight kernels of one colour each: the first tower's are seen in the upper half, in their order."""
+    kernels = np.zeros((8, 3, 5, 5), np.float32)
+    kernels[:4, 0] = 1  # red in the first tower
+    kernels[4:, 2] = 1  # blue in the second
+    kernels[0] = 0
+    kernels[0, 1] = 7  # and one green, whose size does not matter
+    plots.draw_filters(kernels, 2, tmp_path / "filters.png")
+    picture = np.asarray(Image.open(tmp_path / "filters.png").convert("RGB")).astype(int)
+    upper, lower = np.array_split(picture, 2)
+    assert (upper.argmax(axis=2)[upper.std(axis=2) > 50] != 2).all()
+    assert (lower.argmax(axis=2)[lower.std(axis=2) > 50] == 2).all()
+    quarter = upper[:, : upper.shape[1] // 4]
+    assert (quarter.argmax(axis=2)[quarter.std(axis=2) > 50] == 1).mean() > 0.95
+
+
+def test_curves_and_confusion_are_drawn(tmp_path: Path) -> None:
+    history = [
+        {"epoch": i, "loss": 2 / i, "val_loss": 2.1 / i, "val_top1": 1 - 1 / i, "val_top5": 1.0}
+        for i in (1, 2, 3)
+    ]
+    plots.draw_curves(history, tmp_path / "curves.png")
+    for classes in (2, 1000):
+        counts = np.eye(classes, dtype=np.int64) * 5
+        counts[0] = 0  # a class without validation pictures
+        plots.draw_confusion(counts, [f"label {i}" for i in range(classes)], tmp_path / f"{classes}.png")
+    for name in ("curves", "2", "1000"):
+        picture = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
+        assert picture.std() > 5
+        assert min(picture.shape) > 300
