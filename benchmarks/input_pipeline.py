@@ -128,6 +128,9 @@ def main() -> None:
         begun = time.perf_counter()
         pack(root / "photos", root / "packed")
         print(f"packing: {PICTURES / (time.perf_counter() - begun):,.0f} pictures/s")
+        _, statistics = open_packed(root / "packed")
+        sigma = Recipe().augment.color * max(statistics.eigenvalues) ** 0.5
+        print(f"σ of the colour shift along the first component: {sigma:.1f} grey levels")
         train = from_folder(root / "photos").train
         assert isinstance(train, Files)
         loaders: dict[str, Callable[[], Iterator[int]]] = {
