@@ -6,6 +6,7 @@ can't change them.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.statistics import Statistics
+
+PIECE = 8  # pictures done at a time on the CPU
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,31 @@ class Epoch:
         if self.color.any():
             deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
             shift = (self.color * deviations) @ np.array(statistics.eigenvectors, np.float32).T
-            x = x + batch(shift)[:, None, None, :]
+            # In lines of pixels, as in `normalise`.
+            x = x.contiguous()
+            x.flatten(2).add_(batch(shift).repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
+        return x
+
+    def network_input(
+        self,
+        pictures: Tensor,
+        indices: NDArray[np.int64],
+        statistics: Statistics,
+        mean: Tensor,
+        std: Tensor,
+        color: Literal["RGB", "BGR"],
+    ) -> Tensor:
+        """A batch as `change` and `normalise` make it, float32 (B, 3, S, S) in channels_last layout.
+
+        On the CPU a few pictures are done at a time: their temporaries stay in the cache.
+        """
+        if pictures.device.type != "cpu":
+            return normalise(self.change(pictures, indices, statistics), mean, std, color)
+        count, size, _, _ = pictures.shape
+        x = torch.empty((count, 3, size, size), memory_format=torch.channels_last)
+        for first in range(0, count, PIECE):
+            part = slice(first, first + PIECE)
+            x[part] = normalise(self.change(pictures[part], indices[part], statistics), mean, std, color)
         return x
 
 

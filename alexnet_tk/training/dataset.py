@@ -209,14 +209,17 @@ class Reader:
         return map_ahead(lambda part: self._read(part, crop), parts, usable_cores())
 
     def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
-        pictures: list[NDArray[np.uint8]] = []
+        pictures = np.empty((0, 0, 0, 3), np.uint8)
         kept: list[int] = []
         for index in part.tolist():
             try:
-                pictures.append(crop(self.split.read(index, self.preprocess), index))
-                kept.append(index)
+                picture = crop(self.split.read(index, self.preprocess), index)
             except PictureError as error:
                 self.failures[index] = str(error)
+                continue
+            if not kept:  # now its shape is known
+                pictures = np.empty((len(part), *picture.shape), np.uint8)
+            pictures[len(kept)] = picture
+            kept.append(index)
         indices = np.array(kept, dtype=np.int64)
-        empty = np.empty((0, 0, 0, 3), np.uint8)
-        return Batch(np.stack(pictures) if pictures else empty, indices, self.split.classes[indices])
+        return Batch(pictures[: len(kept)], indices, self.split.classes[indices])

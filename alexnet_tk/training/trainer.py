@@ -72,8 +72,9 @@ class Trainer:
         self.optimiser.set_lr(learning_rate(train, int(train.epochs), at, self.plateau.drops))
         try:
             pictures, classes = self._to_device(batch)
-            x = draws.change(pictures, batch.indices, self.statistics)
-            logits = self._logits(normalise(x, self._mean, self._std, self.recipe.preprocess.color))
+            color = self.recipe.preprocess.color
+            x = draws.network_input(pictures, batch.indices, self.statistics, self._mean, self._std, color)
+            logits = self._logits(x)
             loss = F.cross_entropy(logits, classes)
             self.optimiser.zero_grad()
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

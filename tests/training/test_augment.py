@@ -1,10 +1,13 @@
 """Crops, mirrors, rotation and colour noise against plain versions of themselves."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import Epoch, centre, rotate, ten_crops
 from alexnet_tk.training.statistics import Statistics
@@ -82,6 +85,18 @@ def test_the_colour_noise_is_the_formula() -> None:
         np.testing.assert_allclose(shift[index], expected, rtol=1e-4, atol=1e-4)
     # So the shifts vary as the colours do, at a tenth of their deviation: a hundredth of the covariance.
     np.testing.assert_allclose(np.cov(shift.T), covariance / 100, rtol=0.15, atol=1)
+
+
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+def test_pieces_are_the_whole(color: Literal["RGB", "BGR"]) -> None:
+    pictures = torch.from_numpy(RANDOM.integers(0, 256, (21, 40, 40, 3), dtype=np.uint8))
+    indices = RANDOM.permutation(50)[:21]
+    statistics = Statistics.from_lists([1, 2, 3], [900, 90, 9], np.eye(3)[[2, 0, 1]].tolist())
+    mean, std = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
+    draws = Epoch.draw(SMALL.override("augment.rotate=9"), 0, 50)
+    x = draws.network_input(pictures, indices, statistics, mean, std, color)
+    assert torch.equal(x, normalise(draws.change(pictures, indices, statistics), mean, std, color))
+    assert x.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("degrees", [90, 180, -90])
