@@ -59,10 +59,27 @@ def settings(tiny: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
     from tests.conftest import TINY
 
-    return train(pictures, settings=(*TINY, *SETTINGS), output=tmp_path_factory.mktemp("whole") / "model.pt")
+    folder = tmp_path_factory.mktemp("whole")
+    train(pictures, settings=(*TINY, *SETTINGS), output=folder / "model.pt")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole: Path) -> Checkpoint:
+    return Checkpoint.load(whole / "model.pt")
+
+
+def assert_same_end(one: Path, other: Path) -> None:
+    """The last epoch's weights and momentum, too: the best epoch may have been the first."""
+    ends = [
+        torch.load(each / "runs" / "model" / "last.pt", weights_only=True)["trainer"] for each in (one, other)
+    ]
+    for kind in ("weights", "momentum"):
+        assert all(torch.equal(ends[0][kind][name], each) for name, each in ends[1][kind].items())
 
 
 def assert_same(one: Checkpoint, other: Checkpoint) -> None:
@@ -78,6 +95,7 @@ def test_a_run_that_crashed_goes_on(
     tmp_path: Path,
     settings: tuple[str, ...],
     undisturbed: Checkpoint,
+    whole: Path,
     after: int,
     every: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -91,6 +109,7 @@ def test_a_run_that_crashed_goes_on(
     resumed = train(pictures, settings=settings, output=output, resume=True)
     assert_same(resumed, undisturbed)
     assert_same(Checkpoint.load(output), undisturbed)
+    assert_same_end(tmp_path, whole)
 
 
 @pytest.mark.parametrize(
