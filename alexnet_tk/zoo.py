@@ -45,6 +45,12 @@ def labels(name: str) -> tuple[list[str], list[str]]:
     return [row[-1] for row in rows], [row[0] for row in rows if len(row) == 2]
 
 
+def default_model() -> Path:
+    """The file that predicts where none is named: model.onnx in the current folder, else fashion-mini's."""
+    here = Path("model.onnx")
+    return here if here.exists() else Path(str(_models() / "fashion-mini" / "model.onnx"))
+
+
 def english_names(ids: list[str]) -> list[str] | None:
     """The names of ImageNet's classes with these ids (wnids), or None unless all are such ids."""
     known = dict(zip(*reversed(labels("alexnet-2012")), strict=True))

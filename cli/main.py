@@ -14,10 +14,12 @@ from typer.core import TyperGroup
 from alexnet_tk.errors import AlexnetError, MissingExtraError, printable
 
 from .export import export
+from .import_weights import import_weights
 from .options import Debug
 from .pack import pack
 from .predict import predict
 from .samples import samples
+from .show import show
 from .train import train
 
 
@@ -101,5 +103,6 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, pack, export, predict, samples):
+for command in (train, pack, export, predict, samples, show):
     app.command()(command)
+app.command("import")(import_weights)

@@ -30,7 +30,12 @@ class Format(StrEnum):
 
 def predict(
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures and folders of them.")],
-    model: Annotated[Path, typer.Option(help="What `alexnet-tk export` wrote.")] = Path("model.onnx"),
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="What `alexnet-tk export` wrote. [default: model.onnx, else the built-in fashion-mini]",
+        ),
+    ] = None,
     top5: Annotated[bool, typer.Option("--top5", help="The five most probable labels.")] = False,
     topk: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N most probable labels.")] = None,
     output: Annotated[
@@ -57,6 +62,7 @@ def predict(
         from alexnet_tk.files import refuse_existing
         from alexnet_tk.inference import Classifier, find
         from alexnet_tk.inference.results import Totals
+        from alexnet_tk.zoo import default_model
 
         if output is not None:
             refuse_existing(output, overwrite)
@@ -65,7 +71,13 @@ def predict(
             raise InputError(
                 f"no pictures in {', '.join(inputs)}; endings such as .jpg and .png count in folders"
             )
-        classifier = Classifier(model, device)
+        taken = model or default_model()
+        classifier = Classifier(taken, device)
+        if model is None:
+            built_in = f" (comes with alexnet-tk, knows {', '.join(classifier.labels[:3])}, …)"
+            show.say(
+                f"model: {taken}{'' if taken == Path('model.onnx') else built_in}; --model names another"
+            )
         show.say(f"device: {classifier.device.name} ({classifier.device.why})")
         wanted = 5 if top5 else topk or 1
         if wanted > len(classifier.labels):

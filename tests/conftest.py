@@ -15,7 +15,7 @@ TINY = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> tuple[str, ...]:
     """Settings that make any recipe's network tiny."""
     return TINY

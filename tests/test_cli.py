@@ -149,6 +149,15 @@ MISTAKES = [
     (("export", "text.pt"), 1, "text.pt"),
     (("export", "model.pt"), 1, "--overwrite"),
     (("export", "model.pt", "--output", "nosuch/x.onnx"), 1, "nosuch"),
+    (("export", "model.pt", "--output", "x.onnx", "--verify-on", "nosuch"), 1, "nosuch"),
+    (("export", "model.pt", "--output", "x.onnx", "--verify-on", "empty"), 1, "empty"),
+    (("export", "model.pt", "--output", "x.onnx", "--calibrate", "images"), 2, "--precision int8"),
+    (("import", "nosuch.pth"), 1, "nosuch.pth"),
+    (("import", "text.pt", "--output", "new.pt"), 1, "bvlcalexnet"),
+    (("import", "model.onnx", "--output", "new.pt"), 1, "export of alexnet-tk"),
+    (("show", "nosuch.onnx"), 1, "nosuch.onnx"),
+    (("show", "text.pt"), 1, "text.pt"),
+    (("show", "images"), 1, "is a folder"),
     (("train",), 1, "--overwrite"),
     (("train", "--recipe", "nosuch"), 2, "nosuch"),
     (("train", "--recipe", "fashion-mini", "--set", "train.nosuch=1"), 2, "train.nosuch"),
@@ -301,8 +310,57 @@ def test_a_picture_named_on_the_command_line_counts_whatever_its_ending(folder: 
 
 def test_version_and_help() -> None:
     assert run("--version", cwd=Path()).stdout.startswith("alexnet-tk 0.")
-    for command in ("train", "export", "predict", "samples"):
+    for command in ("train", "pack", "import", "export", "predict", "samples", "show"):
         assert "Usage" in run(command, "--help", cwd=Path()).stdout
+
+
+def test_without_a_model_the_built_in_one_answers(folder: Path, tmp_path: Path) -> None:
+    """The one in the current folder goes before it."""
+    done = run("predict", str(folder / "images"), cwd=tmp_path)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("model: ")]
+    assert "fashion-mini/model.onnx (comes with alexnet-tk, knows Ankle boot, Bag, Coat" in line
+    answers = list(csv.DictReader(io.StringIO(done.stdout)))
+    right = sum(Path(each["path"]).parent.name == each["label_1"] for each in answers)
+    assert len(answers) == 1000
+    assert right > 850
+    here = run("predict", "images/Bag", cwd=folder)
+    assert "model: model.onnx; --model names another" in here.stderr
+    assert "model: " not in run("predict", "images/Bag", "--model", "model.onnx", cwd=folder).stderr
+
+
+def test_another_form_is_exported_and_answers(folder: Path, tmp_path: Path) -> None:
+    model = str(folder / "model.pt")
+    form = ("--precision", "fp16", "--lrn", "decomposed", "--input", "float")
+    pictures = str(folder / "images/Bag")
+    done = run("export", model, "--output", "a.onnx", *form, "--verify-on", pictures, cwd=tmp_path)
+    assert "100 pictures of the folder Bag" in done.stdout
+    shown = run("show", "a.onnx", cwd=tmp_path).stdout
+    for line in (
+        'input = "float"',
+        'precision = "fp16"',
+        'lrn = "decomposed"',
+        "verification.pictures = 100",
+        "labels = Ankle boot, Bag, Coat, ",
+    ):
+        assert f"\n{line}" in shown
+    one = run("predict", str(folder / "images/Bag"), "--model", "a.onnx", cwd=tmp_path).stdout
+    other = run("predict", str(folder / "images/Bag"), "--model", str(folder / "model.onnx"), cwd=tmp_path)
+    labels = [[row["label_1"] for row in csv.DictReader(io.StringIO(text))] for text in (one, other.stdout)]
+    assert sum(a == b for a, b in zip(*labels, strict=True)) >= 95
+
+
+def test_show(folder: Path, tmp_path: Path) -> None:
+    for name, line in (("model.pt", "training.epoch = 1"), ("model.onnx", 'precision = "fp32"')):
+        done = run("show", str(folder / name), "--filters", f"{name}.png", cwd=tmp_path)
+        assert f"\n{line}\n" in done.stdout
+        assert "\nnetwork.image_size = 40\n" in done.stdout
+        assert "c1 (8, 3, 5, 5) 608" in " ".join(done.stdout.split())
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.format == "PNG"
+    assert (
+        "--overwrite"
+        in run("show", str(folder / "model.pt"), "--filters", "model.pt.png", cwd=tmp_path, code=1).stderr
+    )
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])

@@ -23,7 +23,7 @@ LAYERS = [
     {"network", "inference"},
     {"training"},
     {"export"},
-    {"evaluation", "benchmarking", "doctor"},
+    {"evaluation", "benchmarking", "doctor", "description"},
     {"cli"},
 ]
 
@@ -131,6 +131,7 @@ def test_the_wheel_owns_one_name_and_works_elsewhere(tmp_path: Path) -> None:
         "alexnet_tk/data/fashion_mnist.npz",
         "alexnet_tk/data/LICENSE.fashion-mnist",
         "alexnet_tk/models/fashion-mini/recipe.toml",
+        "alexnet_tk/models/fashion-mini/model.onnx",
         "alexnet_tk/models/alexnet-2012/labels.txt",
         "alexnet_tk/py.typed",
     }

@@ -10,12 +10,23 @@ from alexnet_tk.errors import RecipeError
 MODELS = Path(__file__).parent.parent / "models"
 
 
+NAMES = [
+    "alexnet-2012",
+    "bvlc-alexnet",
+    "caffenet",
+    "cifar-small",
+    "fashion-mini",
+    "own-pictures",
+    "torchvision-alexnet",
+]
+
+
 def test_the_names_are_the_folders_sorted() -> None:
-    assert zoo.names() == ["alexnet-2012", "cifar-small", "fashion-mini", "own-pictures"]
+    assert zoo.names() == NAMES
     assert zoo.names() == sorted(path.parent.name for path in MODELS.glob("*/recipe.toml"))
 
 
-@pytest.mark.parametrize("name", ["alexnet-2012", "cifar-small", "fashion-mini", "own-pictures"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_is_found_by_its_name_and_by_its_file(name: str) -> None:
     assert zoo.recipe(name) == zoo.recipe(str(MODELS / name / "recipe.toml"))
 
@@ -36,9 +47,7 @@ def test_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_name_says_which_names_there_are() -> None:
-    with pytest.raises(
-        RecipeError, match=r"'alexnet-2013'.*alexnet-2012, cifar-small, fashion-mini, own-pictures"
-    ):
+    with pytest.raises(RecipeError, match=r"'alexnet-2013'.*" + ", ".join(NAMES)):
         zoo.recipe("alexnet-2013")
 
 

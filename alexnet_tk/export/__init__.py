@@ -1,5 +1,5 @@
 """How weights become a file: `export` turns a checkpoint into a verified ONNX file. Needs torch and onnx."""
 
-from alexnet_tk.export.onnx import export
+from alexnet_tk.export.onnx import Form, export
 
-__all__ = ["export"]
+__all__ = ["Form", "export"]

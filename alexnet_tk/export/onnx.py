@@ -2,7 +2,8 @@
 
 torch's exporter breaks local response normalisation into ten nodes (Reshape, Pad, AveragePool, Pow, …).
 Ours is one operator, `alexnet_tk::local_response_norm`, and `lrn_node` tells the exporter what it is
-in ONNX. The file holds its preprocessing, too: uint8 pictures go in, probabilities come out.
+in ONNX. The file holds its preprocessing, too: uint8 pictures go in, probabilities come out. No file
+gets its name before ONNX Runtime and torch have answered alike.
 """
 
 import hashlib
@@ -11,42 +12,110 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import onnx
 import torch
 from onnxscript import opset18 as op
 
-from alexnet_tk.errors import ExportError, OutputError
-from alexnet_tk.export.verify import Verification, verify
+from alexnet_tk.errors import ExportError, OutputError, UsageError
+from alexnet_tk.export.pictures import Pictures, knows_the_sample
+from alexnet_tk.export.quantize import quantize
+from alexnet_tk.export.verify import BOUNDS, Precision, Verification, verify
 from alexnet_tk.files import refuse_existing, replacing
-from alexnet_tk.inference.session import FORMAT, INPUT, OUTPUT, preprocess_metadata
+from alexnet_tk.inference.model import (
+    FORMAT,
+    INPUT,
+    OUTPUT,
+    PREFIX,
+    InputKind,
+    normalise,
+    preprocess_metadata,
+)
+from alexnet_tk.network.alexnet import TensorClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
+from alexnet_tk.training.progress import Progress, Silence
 
 OPSET = 18
+CALIBRATION = 200  # pictures, at most
+
+
+@dataclass(frozen=True)
+class Form:
+    """In which form a network is written."""
+
+    precision: Precision = "fp32"
+    lrn: Literal["native", "decomposed"] = "native"  # one LRN node, or operators that every runtime has
+    input: InputKind = "uint8"  # pictures, or the float32 (batch, 3, S, S) that other tools make of them
 
 
 def lrn_node(x: Any, size: int, alpha: float, beta: float, k: float, towers: int) -> Any:
-    """`alexnet_tk::local_response_norm` in ONNX's operators.
+    """`alexnet_tk::local_response_norm` as ONNX's `LRN`.
 
     ONNX's LRN divides alpha by size (its specification: Y = X / (bias + alpha / size · Σ X²)^beta), ours
     does not, so it is handed alpha · size. Its sum runs over all maps of a picture; folding the
     towers into the batch axis keeps it within each, and costs no copy.
     """
     _, maps, height, width = x.shape
+    y = _in_float32(x)
     if towers > 1:
-        x = op.Reshape(x, op.Constant(value_ints=[-1, maps // towers, height, width]))  # type: ignore[arg-type]
-    y = op.LRN(x, alpha=alpha * size, beta=beta, bias=k, size=size)
+        y = op.Reshape(y, op.Constant(value_ints=[-1, maps // towers, height, width]))  # type: ignore[arg-type]
+    y = op.LRN(y, alpha=alpha * size, beta=beta, bias=k, size=size)
     if towers > 1:
         y = op.Reshape(y, op.Constant(value_ints=[-1, maps, height, width]))  # type: ignore[arg-type]
-    return y
+    return _in_dtype_of(x, y)
 
 
-def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = False) -> Verification:
-    """Write a checkpoint's network as an ONNX file, once its answers are proven equal.
+def lrn_decomposed(x: Any, size: int, alpha: float, beta: float, k: float, towers: int) -> Any:
+    """`alexnet_tk::local_response_norm` for runtimes without `LRN`; on the CPU also faster.
+
+    k + α Σ X² is a 1×1 convolution of the squares with a matrix of α in a band around the diagonal and
+    the bias k; grouped convolution keeps the sum within a tower. d^0.75 = √d · √√d spares the power.
+    """
+    maps, a = x.shape[1], _in_float32(x)
+    index = np.arange(maps // towers)
+    near = np.abs(index[:, None] - index) <= size // 2
+    band = np.tile(np.float32(alpha) * near.astype(np.float32), (towers, 1))[:, :, None, None]
+    d = op.Conv(op.Mul(a, a), _constant(band), _constant(np.full(maps, k, np.float32)), group=towers)
+    if beta == 0.75:
+        root = op.Sqrt(d)
+        y = op.Div(a, op.Mul(root, op.Sqrt(root)))
+    else:
+        y = op.Div(a, op.Pow(d, _constant(np.array(beta, np.float32))))
+    return _in_dtype_of(x, y)
+
+
+def _in_float32(x: Any) -> Any:
+    """Half precision widened: squares overflow it above 256."""
+    return x if x.dtype == onnx.TensorProto.FLOAT else op.Cast(x, to=onnx.TensorProto.FLOAT)
+
+
+def _in_dtype_of(x: Any, y: Any) -> Any:
+    return y if x.dtype == onnx.TensorProto.FLOAT else op.Cast(y, to=int(x.dtype))
+
+
+def _constant(value: Any) -> Any:
+    return op.Constant(value=onnx.numpy_helper.from_array(value))
+
+
+LRN_MAPPINGS = {"native": lrn_node, "decomposed": lrn_decomposed}
+
+
+def export(
+    checkpoint: Path,
+    output: Path | None = None,
+    form: Form = Form(),
+    *,
+    calibrate: Path | None = None,
+    verify_on: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = Silence(),  # noqa: B008  without state
+) -> Verification:
+    """Write a checkpoint's network as an ONNX file, once its answers are proven.
 
     Parameters
     ----------
@@ -54,8 +123,18 @@ def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = Fa
         what `alexnet-tk train` wrote
     output
         the file to write; None: the checkpoint's name with the ending .onnx
+    form
+        precision, LRN's mapping and the kind of input
+    calibrate
+        a folder of pictures like those the network will meet, for int8; None: the built-in ones, if the
+        network was trained on them
+    verify_on
+        a folder of pictures on which the answers are compared; None: those of `calibrate`, else the built-in
+        ones if the network was trained on them, else generated ones
     overwrite
         replace an output that exists
+    progress
+        told of the pictures that were looked at
 
     Returns
     -------
@@ -65,8 +144,12 @@ def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = Fa
     ------
     CheckpointError
         no checkpoint of ours
+    UsageError
+        int8 without pictures to calibrate on
+    InputError
+        a folder without a picture that can be read
     ExportError
-        ONNX Runtime's answers differ from torch's; no file is written
+        ONNX Runtime's answers are not close enough to torch's; no file is written
     OutputError
         the output exists or can't be written
 
@@ -76,21 +159,48 @@ def export(checkpoint: Path, output: Path | None = None, *, overwrite: bool = Fa
     if output.exists() and output.samefile(checkpoint):
         raise OutputError(f"{output} is the checkpoint itself; name another --output")
     refuse_existing(output, overwrite)
-    model = build(loaded)
-    verification = verify(model.SerializeToString(), loaded)
-    _describe(model, loaded, verification, _sha256(checkpoint))
+    calibration = _calibration_pictures(loaded, form, calibrate)
+    proof = _proof_pictures(loaded, form, verify_on or calibrate)
     with replacing(output) as part:
-        part.write_bytes(model.SerializeToString())
+        model = build(loaded, form)
+        if calibration is not None:
+            progress.begin("calibrating", len(calibration.pixels))
+            pixels = calibration.pixels
+            feed = pixels if form.input == "uint8" else normalise(pixels, loaded.exact_preprocess)
+            quantize(model, part, feed, lrn_convolutions(model), progress.advance)
+        else:
+            part.write_bytes(model.SerializeToString())
+        del model
+        onnx.checker.check_model(part, full_check=True)
+        progress.begin("verifying", len(proof.pixels))
+        verification = verify(part, loaded, proof, form.precision, form.input, progress.advance)
+        with part.open("ab") as file:  # in protobuf, a message's fields that come later are its fields, too
+            file.write(_metadata(loaded, form, calibration, verification, _sha256(checkpoint)))
     return verification
 
 
-def build(checkpoint: Checkpoint) -> onnx.ModelProto:
-    """The checkpoint's graph: `image` uint8 (batch, S, S, 3) to `probabilities` float32 (batch, classes)."""
+def build(checkpoint: Checkpoint, form: Form = Form()) -> onnx.ModelProto:
+    """The checkpoint's graph in a form; for "int8" the float32 graph, which `quantize` takes.
+
+    `image`, uint8 (batch, S, S, 3) or float32 (batch, 3, S, S), to `probabilities`, float32 (batch, classes).
+
+    Raises
+    ------
+    ExportError
+        the network is too large for a file
+
+    """
     size = checkpoint.recipe.network.image_size
+    classifier: TensorClassifier = checkpoint.classifier()
     pictures = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    if form.input == "float":
+        classifier = TensorClassifier(classifier.alexnet).eval()
+        pictures = torch.zeros(2, 3, size, size)
+    if form.precision == "fp16":
+        classifier.alexnet.half()
     with _quiet():
         program = torch.onnx.export(
-            checkpoint.classifier(),
+            classifier,
             (pictures,),
             dynamo=True,
             verbose=False,
@@ -98,7 +208,9 @@ def build(checkpoint: Checkpoint) -> onnx.ModelProto:
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            custom_translation_table={torch.ops.alexnet_tk.local_response_norm.default: lrn_node},
+            custom_translation_table={
+                torch.ops.alexnet_tk.local_response_norm.default: LRN_MAPPINGS[form.lrn]
+            },
         )
     assert program is not None
     model = program.model_proto
@@ -107,31 +219,65 @@ def build(checkpoint: Checkpoint) -> onnx.ModelProto:
         raise ExportError(
             "the network is larger than 2 GB, more than one ONNX file can hold; take a smaller network.hidden"
         )
-    onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def _describe(
-    model: onnx.ModelProto, checkpoint: Checkpoint, verification: Verification, sha256: str
-) -> None:
-    """Write what a user of the file needs to know into its metadata, each value as JSON."""
+def lrn_convolutions(model: onnx.ModelProto) -> set[str]:
+    """The names of the convolutions that sum for a decomposed LRN: those without the weights of a layer."""
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and not node.input[1].endswith(".weight")
+    }
+
+
+def _calibration_pictures(checkpoint: Checkpoint, form: Form, folder: Path | None) -> Pictures | None:
+    if form.precision != "int8":
+        if folder is not None:
+            raise UsageError("--calibrate is for --precision int8")
+        return None
+    if folder is not None:
+        return Pictures.from_folder(folder, checkpoint, CALIBRATION)
+    if knows_the_sample(checkpoint):
+        return Pictures.from_sample("train", checkpoint, CALIBRATION)
+    raise UsageError(
+        "int8 needs pictures like those that the network will meet, a hundred or more: give --calibrate DIR"
+    )
+
+
+def _proof_pictures(checkpoint: Checkpoint, form: Form, folder: Path | None) -> Pictures:
+    most = BOUNDS[form.precision].pictures
+    if folder is not None:
+        return Pictures.from_folder(folder, checkpoint, most)
+    if knows_the_sample(checkpoint):
+        return Pictures.from_sample("val", checkpoint, most)
+    return Pictures.generated(checkpoint, most)
+
+
+def _metadata(
+    checkpoint: Checkpoint,
+    form: Form,
+    calibration: Pictures | None,
+    verification: Verification,
+    sha256: str,
+) -> bytes:
+    """What a user of the file needs to know, each value as JSON, as a part of a `ModelProto`."""
     recipe = checkpoint.recipe
-    preprocess = preprocess_metadata(recipe.preprocess, checkpoint.mean, recipe.network.image_size)
     metadata = {
         "format": FORMAT,
         "labels": checkpoint.labels,
         "label_ids": checkpoint.label_ids,
-        "preprocess": preprocess,
+        "preprocess": preprocess_metadata(checkpoint.exact_preprocess, recipe.network.image_size, form.input),
         "network": recipe.to_dict()["network"],
+        "precision": form.precision,
+        "lrn": form.lrn,
+        "calibration": calibration and {"pictures": len(calibration.pixels), "source": calibration.source},
         "verification": asdict(verification),
         "checkpoint_sha256": sha256,
-        "precision": "fp32",
     }
-    model.producer_name = "alexnet-tk"
-    model.producer_version = version("alexnet-tk")
-    onnx.helper.set_model_props(
-        model, {f"alexnet_tk.{key}": json.dumps(value) for key, value in metadata.items()}
-    )
+    told = onnx.ModelProto(producer_name="alexnet-tk", producer_version=version("alexnet-tk"))
+    onnx.helper.set_model_props(told, {PREFIX + key: json.dumps(value) for key, value in metadata.items()})
+    return bytes(told.SerializeToString())
 
 
 def _forget_origins(model: onnx.ModelProto) -> None:

@@ -13,8 +13,9 @@ from alexnet_tk import images
 from alexnet_tk.errors import PictureError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.results import Record
-from alexnet_tk.inference.session import Device, open_model
+from alexnet_tk.inference.session import Device
 
 BATCH_SIZE = 32
 
@@ -69,7 +70,8 @@ class Classifier:
         topk
             how many labels a record holds, at most as many as there are
         batch_size
-            pictures in a run of the network; None: up to 32, fewer where workers would stand idle
+            pictures in a run of the network; None: what the file asks for, else up to 32, fewer where workers
+            would stand idle
         workers
             threads; None: one for each usable core
 
@@ -79,7 +81,7 @@ class Classifier:
 
         """
         workers = workers or usable_cores()
-        batch_size = batch_size or max(1, min(BATCH_SIZE, ceil(len(pictures) / workers)))
+        batch_size = batch_size or self._model.batch or max(1, min(BATCH_SIZE, ceil(len(pictures) / workers)))
         topk = min(topk, len(self.labels))
         parts = (pictures[i : i + batch_size] for i in range(0, len(pictures), batch_size))
         if self.device.name == "cpu":

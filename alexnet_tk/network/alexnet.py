@@ -141,20 +141,34 @@ def normalise(pictures: Tensor, mean: Tensor, std: Tensor, color: Literal["RGB",
     return x.permute(0, 3, 1, 2)
 
 
-class PictureClassifier(nn.Module):
+class TensorClassifier(nn.Module):
+    """Normalised pictures, float (N, 3, S, S), in; float32 probabilities (N, classes) out.
+
+    The network computes in the precision of its weights; the softmax is float32.
+    """
+
+    def __init__(self, alexnet: AlexNet) -> None:
+        super().__init__()
+        self.alexnet = alexnet
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Compute, softmax."""
+        logits = self.alexnet(image.to(self.alexnet.c1.weight.dtype))
+        return F.softmax(logits.float(), dim=1)
+
+
+class PictureClassifier(TensorClassifier):
     """What an ONNX file holds: uint8 pictures (N, S, S, 3) in, float32 probabilities (N, classes) out."""
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, alexnet: AlexNet, mean: RGB, std: RGB, color: Literal["RGB", "BGR"]) -> None:
-        super().__init__()
-        self.alexnet = alexnet
+        super().__init__(alexnet)
         self.color = color
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise, compute, softmax."""
-        logits = self.alexnet(normalise(image, self.mean, self.std, self.color))
-        return F.softmax(logits.float(), dim=1)
+        return super().forward(normalise(image, self.mean, self.std, self.color))

@@ -1,11 +1,11 @@
 """The file `model.pt`: a recipe, its weights and everything needed to use them."""
 
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
@@ -13,10 +13,11 @@ from torch import Tensor
 from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
 from alexnet_tk.files import replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
-from alexnet_tk.recipe import RGB, Recipe
+from alexnet_tk.recipe import RGB, Preprocess, Recipe
 from alexnet_tk.training.statistics import Statistics
 
 FORMAT = "alexnet-tk.checkpoint/1"
+ADVICE = "`alexnet-tk train` makes a checkpoint"
 PLAIN = (torch.float32, torch.strided, "cpu")  # what every tensor of the weights is
 
 
@@ -37,11 +38,17 @@ class Checkpoint:
         mean = self.recipe.preprocess.mean
         return self.statistics.mean if mean == "dataset" else mean
 
+    @property
+    def exact_preprocess(self) -> Preprocess:
+        """The recipe's preprocessing with numbers for the mean."""
+        return replace(self.recipe.preprocess, mean=self.mean)
+
     def classifier(self) -> PictureClassifier:
-        """The network with its preprocessing and these weights, on the CPU, for answering."""
+        """The network with its preprocessing and these very weights, on the CPU, for answering."""
         preprocess = self.recipe.preprocess
-        alexnet = AlexNet(self.recipe.network, len(self.labels))
-        alexnet.load_state_dict(self.weights)
+        with torch.device("meta"):  # without memory: it takes the checkpoint's own tensors
+            alexnet = AlexNet(self.recipe.network, len(self.labels))
+        alexnet.load_state_dict(self.weights, assign=True)
         return PictureClassifier(alexnet, self.mean, preprocess.std, preprocess.color).eval()
 
     def save(self, path: Path) -> None:
@@ -103,6 +110,8 @@ class Checkpoint:
             want, have = wanted.get(name), self.weights.get(name)
             if isinstance(have, Tensor) and (have.dtype, have.layout, have.device.type) != PLAIN:
                 raise ValueError(f"{name} is no float32 tensor with numbers in it")
+            if isinstance(have, Tensor) and have.untyped_storage().nbytes() < have.numel() * have.itemsize:
+                raise ValueError(f"{name} says that it is larger than it is")
             if want is None or not isinstance(have, Tensor) or have.shape != want.shape:
                 shapes = [
                     None if each is None else tuple(getattr(each, "shape", ())) for each in (want, have)
@@ -119,15 +128,32 @@ def save_plain(content: object, path: Path) -> None:
             raise OutputError(f"{path} can't be written, is the disk full? {_one_line(error)}") from error
 
 
-def read_plain(path: Path) -> object:
-    """Whatever tensors and plain values a file holds; nothing else is unpickled. Raises `CheckpointError`."""
+def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object:
+    """Whatever tensors and plain values a file holds; nothing else is unpickled.
+
+    Parameters
+    ----------
+    path
+        a file that torch wrote
+    advice
+        how messages end: what to do instead
+    legacy
+        take the pickles, too, that torch wrote before its zip archives
+
+    Raises
+    ------
+    CheckpointError
+        no such file, another file, a broken one, one that would run code or fill the memory
+
+    """
     try:
         if not path.exists():
-            raise CheckpointError(f"{path} does not exist; `alexnet-tk train` makes a checkpoint")
-        if not is_zipfile(path):
+            raise CheckpointError(f"{path} does not exist; {advice}")
+        if is_zipfile(path):
+            _refuse_bomb(path)
+        elif not legacy:
             raise CheckpointError(
-                f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); "
-                "`alexnet-tk train` makes one"
+                f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); {advice}"
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch tells at length what other files it may be
@@ -136,13 +162,22 @@ def read_plain(path: Path) -> object:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
     except UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of alexnet-tk: it asks to run code or build objects, and nothing of "
-            "it was run; `alexnet-tk train` makes a checkpoint"
+            f"{path} asks to run code or build objects, and nothing of it was run; {advice}"
         ) from error
     except AlexnetError:
         raise
     except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
-        raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; train it again") from error
+        raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; {advice}") from error
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raise `CheckpointError` where an archive would unpack to more than its size; torch never compresses."""
+    with ZipFile(path) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} would unpack to {unpacked:,} bytes, as no file of torch's does; nothing of it was read"
+        )
 
 
 def _list(value: object) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from alexnet_tk.inference.session import FORMAT, INPUT, OUTPUT, preprocess_metadata
+from alexnet_tk.inference.model import FORMAT, INPUT, OUTPUT, preprocess_metadata
 from alexnet_tk.recipe import Preprocess
 
 SIDE = 8
@@ -48,7 +48,7 @@ def metadata() -> dict[str, str]:
     values: dict[str, Any] = {
         "format": FORMAT,
         "labels": LABELS,
-        "preprocess": preprocess_metadata(Preprocess(resize=SIDE), (0.0, 0.0, 0.0), SIDE),
+        "preprocess": preprocess_metadata(Preprocess(resize=SIDE, mean=(0.0, 0.0, 0.0)), SIDE, "uint8"),
         "network": NETWORK,
     }
     return {f"alexnet_tk.{key}": json.dumps(value) for key, value in values.items()}

@@ -1,21 +1,14 @@
-"""Opening a model: what is refused and in which words, and where it computes."""
+"""Devices: what is refused and in which words, and where a model computes."""
 
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from onnx import TensorProto
 
-from alexnet_tk.errors import DeviceError, ModelError, UsageError
-from alexnet_tk.inference.session import open_model
-
-Write = Callable[..., Path]
+from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.inference.model import open_model
 
 
 @pytest.fixture(scope="module")
@@ -25,165 +18,6 @@ def cuda_works(model_file: Path) -> bool:
     except DeviceError:
         return False
     return True
-
-
-def refusal(path: Path) -> str:
-    """The words in which a file is refused."""
-    with pytest.raises(ModelError) as caught:
-        open_model(path, "cpu")
-    words = str(caught.value)
-    assert str(path) in words
-    assert "\n" not in words
-    assert "export" in words, "the next step is named"
-    return words
-
-
-def test_a_sound_file_says_what_it_is(model_file: Path, labels: list[str]) -> None:
-    model = open_model(model_file, "cpu")
-    assert model.labels == labels
-    assert model.image_size == 8
-    assert (model.preprocess.resize, model.preprocess.filter) == (8, "bilinear")
-    assert (model.device.name, model.device.why) == ("cpu", "asked for")
-
-
-def test_a_sound_file_computes(
-    model_file: Path, answer: Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-) -> None:
-    model = open_model(model_file, "cpu")
-    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-    pictures[1, :, :, 0] = 255
-    probabilities = model.run(pictures)
-    assert probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities, answer(pictures), rtol=1e-4)
-
-
-def test_what_preprocessing_the_file_names_is_read(
-    tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    preprocess = json.loads(metadata["alexnet_tk.preprocess"])
-    preprocess |= {"resize": 21, "filter": "lanczos", "color": "BGR", "mean": [1, 2.5, 3]}
-    changed = metadata | {"alexnet_tk.preprocess": json.dumps(preprocess)}
-    model = open_model(write_model(tmp_path / "m.onnx", changed), "cpu")
-    assert (model.preprocess.resize, model.preprocess.filter) == (21, "lanczos")
-    assert (model.preprocess.color, model.preprocess.mean) == ("BGR", (1.0, 2.5, 3.0))
-
-
-def test_a_missing_file(tmp_path: Path) -> None:
-    assert "does not exist" in refusal(tmp_path / "model.onnx")
-
-
-def test_a_folder(tmp_path: Path) -> None:
-    assert "is a folder" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a model\n", b"\x08\x0a\x12\x00", b"\xff" * 5000])
-def test_a_file_that_is_no_onnx(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(content)
-    refusal(path)
-
-
-def test_half_a_file(model_file: Path, tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(model_file.read_bytes()[: model_file.stat().st_size // 2])
-    refusal(path)
-
-
-def test_a_file_without_our_metadata(tmp_path: Path, write_model: Write) -> None:
-    words = refusal(write_model(tmp_path / "model.onnx", {"author": "someone else"}))
-    assert "no metadata of alexnet-tk" in words
-
-
-@pytest.mark.parametrize("key", ["format", "labels", "preprocess", "network"])
-def test_metadata_that_is_missing_is_named(
-    key: str, tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    part = {name: text for name, text in metadata.items() if name != f"alexnet_tk.{key}"}
-    assert f"alexnet_tk.{key} is missing" in refusal(write_model(tmp_path / "model.onnx", part))
-
-
-@pytest.mark.parametrize("key", ["format", "labels", "preprocess", "network"])
-@pytest.mark.parametrize("text", ["", "no JSON", '{"a":', "{\n]\n"])
-def test_metadata_that_is_not_json(
-    key: str, text: str, tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    assert "metadata" in refusal(write_model(tmp_path / "model.onnx", metadata | {f"alexnet_tk.{key}": text}))
-
-
-@pytest.mark.parametrize(
-    "form", ["alexnet-tk.onnx/2", "alexnet-tk.checkpoint/1", "", 1, None, ["alexnet-tk.onnx/1"]]
-)
-def test_another_format(form: object, tmp_path: Path, write_model: Write, metadata: dict[str, str]) -> None:
-    words = refusal(write_model(tmp_path / "model.onnx", metadata | {"alexnet_tk.format": json.dumps(form)}))
-    assert repr(form) in words
-    assert "'alexnet-tk.onnx/1'" in words
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        ["too", "few"],
-        [],
-        ["a", "b", "c", "d", "one", "too many"],
-        ["a", "b", "c", "d", 5],
-        ["a", "b", "c", "d", None],
-        [["a"], ["b"], ["c"], ["d"], ["e"]],
-        "abcde",
-        {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4},
-        5,
-        None,
-        True,
-    ],
-)
-def test_labels_that_do_not_fit(
-    labels: object, tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    words = refusal(
-        write_model(tmp_path / "model.onnx", metadata | {"alexnet_tk.labels": json.dumps(labels)})
-    )
-    assert "labels" in words
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"filter": "sharp"},
-        {"resize": "8"},
-        {"resize": 7},
-        {"resize": -1},
-        {"std": [0, 1, 1]},
-        {"mean": [1, 2]},
-        {"color": None},
-    ],
-)
-def test_preprocessing_that_can_not_be(
-    change: dict[str, object], tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    preprocess = json.loads(metadata["alexnet_tk.preprocess"]) | change
-    changed = metadata | {"alexnet_tk.preprocess": json.dumps(preprocess)}
-    assert next(iter(change)) in refusal(write_model(tmp_path / "model.onnx", changed))
-
-
-@pytest.mark.parametrize("value", [None, 5, "text", []])
-@pytest.mark.parametrize("key", ["preprocess", "network"])
-def test_tables_that_are_none(
-    key: str, value: object, tmp_path: Path, write_model: Write, metadata: dict[str, str]
-) -> None:
-    changed = metadata | {f"alexnet_tk.{key}": json.dumps(value)}
-    assert "metadata" in refusal(write_model(tmp_path / "model.onnx", changed))
-
-
-def test_an_input_of_another_size(tmp_path: Path, write_model: Write, metadata: dict[str, str]) -> None:
-    assert "(batch, 8, 8, 3)" in refusal(write_model(tmp_path / "model.onnx", metadata, side=9))
-
-
-def test_an_input_that_is_not_uint8(tmp_path: Path, write_model: Write, metadata: dict[str, str]) -> None:
-    """Else the first picture would end the run in the runtime's own words."""
-    words = refusal(write_model(tmp_path / "model.onnx", metadata, input_type=TensorProto.FLOAT))
-    assert "uint8" in words
-
-
-# --- devices ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -230,9 +64,7 @@ def test_cuda_where_it_works(model_file: Path, cuda_works: bool) -> None:
 
 def test_opening_a_model_prints_nothing_to_stdout(model_file: Path) -> None:
     """In a process of its own, since libraries print what they have to say only once."""
-    program = (
-        "import sys, pathlib, alexnet_tk.inference.session as s; s.open_model(pathlib.Path(sys.argv[1]))"
-    )
+    program = "import sys, pathlib, alexnet_tk.inference.model as s; s.open_model(pathlib.Path(sys.argv[1]))"
     ended = subprocess.run(
         [sys.executable, "-c", program, str(model_file)], capture_output=True, text=True, check=True
     )

@@ -5,6 +5,7 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -139,3 +140,32 @@ def test_weights_are_plain_numbers(checkpoint: Checkpoint, tmp_path: Path) -> No
 def test_weights_for_other_labels_are_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
     replace(checkpoint, labels=["too", "few"], label_ids=[]).save(tmp_path / "model.pt")
     assert "f8" in refused(tmp_path / "model.pt")
+
+
+def test_a_zip_bomb_is_not_unpacked(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Compressed, or with one record named many times: either way it would be more than it weighs."""
+    path = tmp_path / "model.pt"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("model/data.pkl", bytes(100_000_000))
+    assert path.stat().st_size < 200_000
+    with pytest.raises(CheckpointError, match="would unpack to 100,000,000 bytes"):
+        Checkpoint.load(path)
+    checkpoint.save(path)
+    with ZipFile(path, "a") as archive:
+        archive.filelist += archive.filelist * 10
+        archive._didModify = True  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="would unpack to"):
+        Checkpoint.load(path)
+
+
+def test_a_tensor_that_repeats_one_number_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """A shape of terabytes over four bytes: using it would fill the memory."""
+    recipe = checkpoint.recipe.override("network.hidden=[1000000,1000000]")
+    weights = dict(checkpoint.weights)
+    with torch.device("meta"):
+        shapes = {key: each.shape for key, each in AlexNet(recipe.network, 3).state_dict().items()}
+    for name in ("f6.weight", "f6.bias", "f7.weight", "f7.bias", "f8.weight"):
+        weights[name] = torch.zeros(1).expand(shapes[name])
+    replace(checkpoint, recipe=recipe, weights=weights).save(tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"f6\.bias says that it is larger than it is"):
+        Checkpoint.load(tmp_path / "model.pt")
