@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnxscript import opset18 as op
 
 from alexnet_tk.errors import ExportError, OutputError, UsageError
@@ -162,15 +164,11 @@ def export(
     calibration = _calibration_pictures(loaded, form, calibrate)
     proof = _proof_pictures(loaded, form, verify_on or calibrate)
     with replacing(output) as part:
-        model = build(loaded, form)
-        if calibration is not None:
-            progress.begin("calibrating", len(calibration.pixels))
-            pixels = calibration.pixels
-            feed = pixels if form.input == "uint8" else normalise(pixels, loaded.exact_preprocess)
-            quantize(model, part, feed, lrn_convolutions(model), progress.advance)
+        if calibration is None:
+            part.write_bytes(build(loaded, form).SerializeToString())
         else:
-            part.write_bytes(model.SerializeToString())
-        del model
+            progress.begin("calibrating", len(calibration.pixels))
+            _write_quantized(part, loaded, form, calibration.pixels, progress)
         onnx.checker.check_model(part, full_check=True)
         progress.begin("verifying", len(proof.pixels))
         verification = verify(part, loaded, proof, form.precision, form.input, progress.advance)
@@ -220,6 +218,20 @@ def build(checkpoint: Checkpoint, form: Form = Form()) -> onnx.ModelProto:
             "the network is larger than 2 GB, more than one ONNX file can hold; take a smaller network.hidden"
         )
     return model
+
+
+def _write_quantized(
+    path: Path, checkpoint: Checkpoint, form: Form, pixels: NDArray[np.uint8], progress: Progress
+) -> None:
+    model = build(checkpoint, form)
+    keep = lrn_convolutions(model)
+    with TemporaryDirectory(prefix="alexnet-tk-") as folder:
+        # The quantiser makes copies enough of its own; the graph is handed over on the disk.
+        floats = Path(folder) / "float32.onnx"
+        floats.write_bytes(model.SerializeToString())
+        del model
+        feed = pixels if form.input == "uint8" else normalise(pixels, checkpoint.exact_preprocess)
+        quantize(floats, path, feed, keep, progress.advance)
 
 
 def lrn_convolutions(model: onnx.ModelProto) -> set[str]:

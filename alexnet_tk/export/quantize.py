@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -39,7 +38,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize(
-    model: onnx.ModelProto,
+    model: Path,
     path: Path,
     feed: NDArray[np.uint8 | np.float32],
     keep: set[str],
@@ -50,7 +49,7 @@ def quantize(
     Parameters
     ----------
     model
-        the float32 graph
+        the file of the float32 graph; its folder holds the quantiser's notes for a while
     path
         the file to write
     feed

@@ -302,3 +302,19 @@ def test_kills_at_random_moments(
     assert process.returncode == 0
     assert_same(Checkpoint.load(tmp_path / "model.pt"), undisturbed)
     assert not list(tmp_path.rglob("*.part")) or kills
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # the compiler's, of parts of torch
+def test_compiled_it_takes_the_same_steps(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for rounding, and the dropout masks that compiled code draws in its own way; resumed, too."""
+    monkeypatch.chdir(tmp_path)
+    settings = (*settings, "network.dropout=0.0", "train.lr=0.001")
+    eager = train(pictures, settings=settings, output=tmp_path / "eager.pt")
+    with pytest.raises(Stop):
+        train(pictures, settings=settings, output=tmp_path / "model.pt", compile=True, progress=Log(after=12))
+    compiled = train(pictures, settings=settings, output=tmp_path / "model.pt", compile=True, resume=True)
+    for name, weights in eager.weights.items():
+        torch.testing.assert_close(compiled.weights[name], weights, rtol=1e-4, atol=1e-6)
