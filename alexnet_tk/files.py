@@ -16,7 +16,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.exists() and not path.is_file():
         raise OutputError(f"{path} is a pipe or a device; name a file for the output")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; give --overwrite to replace it, or another --output")
+        raise OutputError(f"{path} exists already; give --overwrite to replace it, or name another")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(f"the folder {folder} does not exist; make it, or give another --output")

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -61,6 +62,7 @@ def _prepare_process() -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _terminated)
+    threading.excepthook = _thread_ended
     # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
     warnings.filterwarnings("ignore", module="PIL")
 
@@ -74,6 +76,12 @@ def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> N
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
+
+
+def _thread_ended(told: threading.ExceptHookArgs) -> None:
+    """TensorBoard's writer raises a full disk in the main thread, too, where it becomes one line."""
+    if not isinstance(told.exc_value, OSError):
+        threading.__excepthook__(told)
 
 
 def _version(wanted: bool) -> None:

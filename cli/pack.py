@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from alexnet_tk.errors import printable
+
 from .options import Debug
 from .screen import screen
 
@@ -21,7 +23,7 @@ def pack(
         account = pack_pictures(folder, packed, show)
     for index, label in enumerate(account.labels):
         counts = ", ".join(f"{each[index]:,} {split}" for split, each in account.packed.items())
-        typer.echo(f"{label}: {counts}")
+        typer.echo(f"{printable(label)}: {counts}")
     total = sum(sum(each) for each in account.packed.values())
     typer.echo(
         f"{packed}: {total:,} pictures, {account.bytes / 1e9:.2f} GB; {len(account.failed):,} failed"

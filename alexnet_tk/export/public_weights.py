@@ -144,12 +144,14 @@ def _from_onnx(source: Path) -> tuple[str, Recipe, dict[str, Tensor]]:
     try:
         model = onnx.load(source, load_external_data=False)
     except DecodeError:
-        raise CheckpointError(f"{source} is neither torch's nor an ONNX file; give {KNOWN}") from None
+        model = onnx.ModelProto()
+    if not model.graph.node:  # nearly every short file is a message of some kind
+        raise CheckpointError(f"{source} is neither torch's nor an ONNX file; give {KNOWN}")
     if any(prop.key.startswith(PREFIX) for prop in model.metadata_props):
         raise CheckpointError(f"{source} is an export of alexnet-tk: `alexnet-tk predict` takes it as it is")
     try:
         network, weights = _Graph(model.graph).read()
-    except (_UnknownError, RecipeError) as reason:
+    except (_UnknownError, RecipeError, LookupError, TypeError, ValueError) as reason:
         raise CheckpointError(
             f"{source} is an ONNX file of another network: {reason}; give {KNOWN}"
         ) from None

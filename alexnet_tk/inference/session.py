@@ -111,8 +111,9 @@ def _session(path: Path, options: ort.SessionOptions, providers: list[Any]) -> o
 
 def reason(error: Exception) -> str:
     """The first line of what ONNX Runtime says, without its codes; its exceptions share no class."""
-    lines = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
+    text = re.sub(r"/\S+:\d+ [^\n]*?\) (?=[A-Z])", " ", text)  # the line of its source, with a signature
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -151,6 +151,8 @@ def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object
             raise CheckpointError(f"{path} does not exist; {advice}")
         if is_zipfile(path):
             _refuse_bomb(path)
+        elif path.is_file() and _begins_as_zip(path):
+            raise CheckpointError(f"{path} is cut off, its end is missing; {advice}")
         elif not legacy:
             raise CheckpointError(
                 f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); {advice}"
@@ -168,6 +170,11 @@ def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object
         raise
     except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
         raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; {advice}") from error
+
+
+def _begins_as_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 def _refuse_bomb(path: Path) -> None:

@@ -20,6 +20,7 @@ from alexnet_tk.training.run import Board, Run
 from alexnet_tk.training.trainer import Trainer
 
 SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
+PLOTS = ("curves.png", "confusion.png", "filters.png")  # of a finished run, in the order they are drawn
 LOOK_EVERY = 50  # steps between two looks at the running loss on CUDA, where each makes the host wait
 
 
@@ -93,7 +94,7 @@ def train(
     if going_on:
         run, state = Run.load(folder / "last.pt")
         check_same(run, pictures, recipe, settings, output)
-        if run.finished:
+        if run.finished and (folder / PLOTS[-1]).exists():
             progress.say(f"{output}: this run has finished, nothing is left to do")
             return Checkpoint.load(output)
         progress.say(f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps")
@@ -103,7 +104,7 @@ def train(
         statistics = statistics or measure_colours(data, pictures, plan, progress)
         run = Run(plan, plan, statistics, pictures.fingerprint())
         make_folder(folder)
-        for name in ("last.pt", "metrics.jsonl", "unreadable.txt"):  # of an earlier run
+        for name in ("last.pt", "metrics.jsonl", "unreadable.txt", *PLOTS):  # of an earlier run
             (folder / name).unlink(missing_ok=True)
     trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
     if state is not None:
@@ -152,7 +153,7 @@ def _fit(
         if interrupt.number is not None:
             save()
 
-    while run.epoch < epochs:
+    while run.epoch < epochs and not run.finished:
         # -- step
         draws, tally = Epoch.draw(run.recipe, run.epoch, count), Tally(trainer.device)
         tally.add_list(run.tally)
@@ -188,12 +189,11 @@ def _fit(
         progress.epoch(run.epoch, epochs, figures, val, better)
         if failed:
             progress.say(
-                f"{failed} pictures can't be read and are left out; {folder}/unreadable.txt lists them"
+                f"pictures that can't be read and are left out: {failed}; {folder}/unreadable.txt lists them"
             )
         board.add(run.history[-1], trainer.lr)
         if run.finished and run.epoch < epochs:
             progress.say(f"validation no longer improves, after {run.recipe.train.drops} drops of lr: done")
-            break
 
     best = Checkpoint.load(output)
     _draw(best, run, trainer, readers[1], folder)
@@ -211,12 +211,13 @@ def _draw(best: Checkpoint, run: Run, trainer: Trainer, reader: Reader, folder: 
         np.add.at(counts, (batch.classes, logits.argmax(1).cpu().numpy()), 1)
 
     trainer.evaluate(reader, count)
-    plots.draw_curves(run.history, folder / "curves.png")
-    plots.draw_confusion(counts, best.labels, folder / "confusion.png")
+    curves, confusion, filters = (folder / name for name in PLOTS)
+    plots.draw_curves(run.history, curves)
+    plots.draw_confusion(counts, best.labels, confusion)
     kernels = best.weights["c1.weight"].numpy()
     if best.recipe.preprocess.color == "BGR":
         kernels = kernels[:, ::-1]
-    plots.draw_filters(kernels, best.recipe.network.towers, folder / "filters.png")
+    plots.draw_filters(kernels, best.recipe.network.towers, filters)
 
 
 class Stalled(Exception):  # noqa: N818

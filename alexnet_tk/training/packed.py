@@ -128,6 +128,8 @@ def pack(folder: Path, packed: Path, progress: Progress | None = None) -> Accoun
 
     """
     progress = progress or Silence()
+    if packed.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(f"{packed} lies in {folder} and would become a class of it; name another folder")
     data = from_folder(folder)
     for note in data.notes:
         progress.say(note)

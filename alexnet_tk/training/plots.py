@@ -1,5 +1,6 @@
 """Pictures of a run: its curves, its mistakes, the kernels of c1 (figure 3 of the paper)."""
 
+import warnings
 from math import ceil
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path) -> 
     axes.set(title="validation, best epoch", xlabel="predicted", ylabel="true")
     figure.colorbar(image, label="% of the true class", shrink=0.8)
     if named:
-        axes.set_xticks(range(len(labels)), labels, rotation=90)
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_xticks(range(len(labels)), labels, rotation=90, parse_math=False)  # a name may hold a $
+        axes.set_yticks(range(len(labels)), labels, parse_math=False)
         for row, column in np.argwhere(counts > 0):
             color = "white" if shares[row, column] > 50 else "black"
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=color, size=8)
@@ -75,5 +76,6 @@ def draw_filters(kernels: NDArray[np.float32], towers: int, path: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as part:
+    with replacing(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of names: boxes stand for them
         figure.savefig(part, format="png", dpi=110)

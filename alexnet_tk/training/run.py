@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alexnet_tk.errors import CheckpointError, printable
+from alexnet_tk.errors import CheckpointError, OutputError, printable
 from alexnet_tk.files import replacing
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import read_plain, save_plain
@@ -51,7 +51,7 @@ class Run:
     @classmethod
     def load(cls, path: Path) -> tuple["Run", dict[str, Any]]:
         """A run and the state of its trainer; raises `CheckpointError`."""
-        content = read_plain(path)
+        content = read_plain(path, "remove it to start afresh")
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise CheckpointError(f"{path} is nothing to resume from; remove it to start afresh")
         try:
@@ -90,11 +90,17 @@ class Board:
         """Begin after so many epochs; what an interrupted run wrote beyond them is left out of the view."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(folder, purge_step=epochs + 1)
+        try:
+            self._writer = SummaryWriter(folder, purge_step=epochs + 1)
+        except OSError as error:
+            raise OutputError(f"{folder} can't be written: {error.strerror}") from error
 
     def add(self, figures: dict[str, float], lr: float) -> None:
-        """The figures of an epoch, and its last learning rate."""
-        for name, value in {**figures, "lr": lr}.items():
-            if name != "epoch":
-                self._writer.add_scalar(name, value, int(figures["epoch"]))
-        self._writer.flush()
+        """The figures of an epoch, and its last learning rate; raises `OutputError`."""
+        try:
+            for name, value in {**figures, "lr": lr}.items():
+                if name != "epoch":
+                    self._writer.add_scalar(name, value, int(figures["epoch"]))
+            self._writer.flush()
+        except OSError as error:
+            raise OutputError(f"{self._writer.log_dir} can't be written: {error.strerror}") from error

@@ -61,7 +61,7 @@ class Trainer:
         Raises
         ------
         TrainingError
-            the device has no memory left
+            the device has no memory left, or torch.compile failed
 
         """
         train = self.recipe.train
@@ -86,6 +86,9 @@ class Trainer:
                     f"{self.device} has no memory left for train.batch_size={train.batch_size}; "
                     f"try --set train.batch_size={max(1, train.batch_size // 2)}"
                 ) from error
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                why = " ".join(str(error).split("\n\n")[0].split())
+                raise TrainingError(f"torch.compile failed: {why}; train without --compile") from error
             raise
         self._watch(loss.detach())
         self.steps += 1

@@ -276,6 +276,24 @@ class TestOtherFiles:
             (tmp_path / "a.onnx").write_bytes(whole[:length])
             self.refuse(tmp_path / "a.onnx", "give torchvision's")
 
+    def test_attributes_of_a_wrong_kind(self, tmp_path: Path, caffe: Graph) -> None:
+        whole = caffe().SerializeToString()
+        nothing = helper.make_attribute("", [], attr_type=onnx.AttributeProto.INTS)
+        for kind, name in (("Conv", "strides"), ("Conv", "pads"), ("MaxPool", "pads"), ("LRN", "size")):
+            for wrong in (nothing, helper.make_attribute("", "many"), None):
+                model = onnx.ModelProto.FromString(whole)
+                node = next(each for each in model.graph.node if each.op_type == kind)
+                attributes = [each for each in node.attribute if each.name != name]
+                if wrong is not None:
+                    wrong.name = name
+                    attributes.append(wrong)
+                elif name == "pads":  # both may lack them
+                    continue
+                del node.attribute[:]
+                node.attribute.extend(attributes)
+                onnx.save(model, tmp_path / "a.onnx")
+                self.refuse(tmp_path / "a.onnx", "give torchvision's")
+
     def test_no_file(self, tmp_path: Path) -> None:
         self.refuse(tmp_path / "missing.pth", "no file")
         self.refuse(tmp_path, "no file")

@@ -84,10 +84,18 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x80\x04N.", b"PK\x03\x04 rubbish"])
-def test_rubbish_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no checkpoint"),
+        (b"hello\n", "no checkpoint"),
+        (b"\x80\x04N.", "no checkpoint"),
+        (b"PK\x03\x04 rubbish", "cut off"),
+    ],
+)
+def test_rubbish_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "model.pt").write_bytes(content)
-    assert "no checkpoint" in refused(tmp_path / "model.pt")
+    assert words in refused(tmp_path / "model.pt")
 
 
 def test_what_is_missing_or_a_folder_is_refused(tmp_path: Path) -> None:

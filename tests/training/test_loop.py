@@ -93,7 +93,7 @@ def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tu
     train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", progress=log)
     listed = (tmp_path / "runs" / "m" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == [str(path) for path in broken]
-    assert sum("3 pictures can't be read" in line for line in log.said) == 1
+    assert sum("can't be read and are left out: 3" in line for line in log.said) == 1
 
 
 def test_no_readable_validation_picture_is_an_error(

@@ -150,6 +150,13 @@ def test_a_broken_set_is_named(folder: Path, tmp_path: Path, name: str) -> None:
         open_packed(tmp_path / "packed")
 
 
+def test_a_target_inside_the_pictures_is_refused(folder: Path) -> None:
+    for target in (folder, folder / "packed", folder / "train" / ".." / "packed"):
+        with pytest.raises(OutputError, match="would become a class"):
+            pack(folder, target)
+    assert not (folder / "packed").exists()
+
+
 def test_nothing_readable(tmp_path: Path) -> None:
     for name in ("ant", "bee"):
         (tmp_path / "pictures" / name).mkdir(parents=True)

@@ -160,6 +160,12 @@ def test_nothing_to_resume_and_nothing_left_to_do(
     assert output.stat().st_mtime_ns == before
     assert log.epochs == 0
     assert any("finished" in line for line in log.said)
+    # A run that was stopped before its pictures were drawn draws them, and takes no step.
+    drawn, log = tmp_path / "runs" / "model" / "filters.png", Log()
+    drawn.unlink()
+    assert_same(train(pictures, output=tmp_path / "model.pt", resume=True, progress=log), undisturbed)
+    assert drawn.exists()
+    assert log.epochs == 0
 
 
 def test_another_run_is_not_taken_up(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
