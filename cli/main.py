@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from alexnet_tk.errors import AlexnetError, MissingExtraError, printable
 
+from .doctor import doctor
 from .export import export
 from .import_weights import import_weights
 from .options import Debug
@@ -111,6 +112,6 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, pack, export, predict, samples, show):
+for command in (train, pack, export, predict, samples, show, doctor):
     app.command()(command)
 app.command("import")(import_weights)

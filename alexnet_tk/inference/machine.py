@@ -1,6 +1,7 @@
 """What this machine lets a process use."""
 
 import os
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 
@@ -28,3 +29,14 @@ def _quota(cgroups: Path) -> float | None:
         return int(quota) / int(period) if int(quota) > 0 else None
     except (ValueError, ZeroDivisionError):  # "max": no limit
         return None
+
+
+def usable_memory(cgroups: Path = CGROUPS) -> int | None:
+    """The bytes this process may use: the machine's or its container's limit; None where neither is told."""
+    limits = []
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+        with suppress(OSError, ValueError):  # "max": no limit
+            limits.append(int((cgroups / file).read_text()))
+    return min(limits, default=None)

@@ -24,12 +24,12 @@ def choose_device(name: str, progress: Progress) -> torch.device:
         if available:
             progress.say(f"device: cuda, {torch.cuda.get_device_name()}")
             return torch.device("cuda")
-        progress.say(f"device: cpu, {torch.get_num_threads()} threads ({_why_no_cuda()})")
+        progress.say(f"device: cpu, {torch.get_num_threads()} threads ({why_no_cuda()})")
         return torch.device("cpu")
     if re.fullmatch(r"cuda(:\d+)?", name) is None:
         raise UsageError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N")
     if not available:
-        raise DeviceError(f"--device {name}: {_why_no_cuda()}; --device cpu works everywhere")
+        raise DeviceError(f"--device {name}: {why_no_cuda()}; --device cpu works everywhere")
     device = torch.device(name)
     if (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
@@ -38,7 +38,8 @@ def choose_device(name: str, progress: Progress) -> torch.device:
     return device
 
 
-def _why_no_cuda() -> str:
+def why_no_cuda() -> str:
+    """What torch lacks; only where `torch.cuda.is_available()` is false."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     return "torch finds no working CUDA device; `nvidia-smi` shows whether the driver does"

@@ -1,11 +1,11 @@
-"""How many cores a process may use, from control groups made up in a folder."""
+"""How many cores and how much memory a process may use, from control groups made up in a folder."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.inference.machine import usable_cores, usable_memory
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +82,22 @@ def test_where_there_is_no_affinity_the_machine_counts(
 
 def test_this_machine_has_at_least_one() -> None:
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [("1000000\n", 10**6), ("max\n", 64 * 2**30), (f"{2**62}\n", 64 * 2**30), ("", 64 * 2**30)],
+)
+def test_memory(text: str, memory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lesser of the machine's own and the container's, by either version of control groups."""
+    sizes = {"SC_PHYS_PAGES": 16 * 2**20, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__, raising=False)
+    monkeypatch.setattr(os, "sysconf_names", sizes, raising=False)
+    assert usable_memory(tmp_path) == 64 * 2**30
+    write(tmp_path, memory__max=text)
+    assert usable_memory(tmp_path) == memory
+    (tmp_path / "memory.max").unlink()
+    write(tmp_path / "memory", memory__limit_in_bytes=text)
+    assert usable_memory(tmp_path) == memory
+    monkeypatch.delattr(os, "sysconf", raising=False)
+    assert usable_memory(tmp_path / "without") is None

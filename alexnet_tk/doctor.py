@@ -1,0 +1,85 @@
+"""What this machine can run, and what is missing."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from alexnet_tk import zoo
+from alexnet_tk.inference.machine import usable_cores, usable_memory
+
+# Packages, and the extra that brings each; "" for those that every installation has.
+PACKAGES = {
+    "numpy": "",
+    "pillow": "",
+    "typer": "",
+    "onnxruntime-gpu": "",
+    "onnxruntime": "",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "tensorboard": "train",
+    "matplotlib": "train",
+    "pyarrow": "parquet",
+    "ray": "ray",
+}
+
+
+def examine() -> dict[str, str]:
+    """What there is, by name, in the order to read it: versions, the machine, where networks compute."""
+    found = {
+        "alexnet-tk": version("alexnet-tk"),
+        "python": f"{platform.python_version()}, {platform.platform()}",
+    }
+    runtimes = {name: _version(name) for name in PACKAGES}
+    for name, release in runtimes.items():
+        extra = PACKAGES[name]
+        if release is not None:
+            found[name] = release
+        elif extra:
+            found[name] = f"not installed; pip install 'alexnet-tk[{extra}]'"
+    if None not in (runtimes["onnxruntime"], runtimes["onnxruntime-gpu"]):
+        found["onnxruntime"] += (
+            "; both hold the same files: pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
+        )
+    found["cores"] = f"{usable_cores()} usable of {os.cpu_count()}"
+    memory = usable_memory()
+    found["memory"] = "unknown" if memory is None else f"{memory / 1e9:.1f} GB usable"
+    return found | {"providers": _providers(), "predict": _predicting(), "train": _training()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _providers() -> str:
+    import onnxruntime
+
+    return ", ".join(onnxruntime.get_available_providers())
+
+
+def _predicting() -> str:
+    """Where the built-in network really answered, and why there."""
+    import numpy as np
+
+    from alexnet_tk.inference.model import open_model
+
+    model = open_model(zoo.default_model())
+    size = model.image_size
+    model.run(np.zeros((1, size, size, 3), np.uint8))
+    return f"on {model.device.name} ({model.device.why})"
+
+
+def _training() -> str:
+    try:
+        import torch
+
+        from alexnet_tk.training.device import why_no_cuda
+    except ImportError as error:
+        return f"not possible: {error}"
+    if not torch.cuda.is_available():
+        return f"on cpu ({why_no_cuda()})"
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"on {', '.join(devices)} (CUDA {torch.version.cuda})"

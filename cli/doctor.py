@@ -1,0 +1,13 @@
+"""`alexnet-tk doctor`."""
+
+import typer
+
+from .options import Debug
+
+
+def doctor(debug: Debug = False) -> None:
+    """Tell what this machine can run, and what is missing."""
+    from alexnet_tk.doctor import examine
+
+    for name, what in examine().items():
+        typer.echo(f"{name:<16} {what}")

@@ -1,0 +1,43 @@
+"""What the doctor finds."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk import doctor
+
+
+def test_it_tells_versions_machine_and_devices() -> None:
+    found = doctor.examine()
+    for package in ("numpy", "pillow", "torch", "onnx"):
+        assert found[package] == importlib.metadata.version(package)
+    assert found["cores"] == f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}" or (
+        int(found["cores"].split()[0]) < len(os.sched_getaffinity(0))
+    )
+    assert "CPUExecutionProvider" in found["providers"]
+    assert found["predict"].startswith(("on cpu (", "on cuda:0 ("))
+    assert found["train"].startswith("on ")
+
+
+def test_what_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package in ("torch", "onnxruntime"):
+            raise importlib.metadata.PackageNotFoundError
+        return "1.0"
+
+    monkeypatch.setattr(doctor, "version", version)
+    found = doctor.examine()
+    assert found["torch"] == "not installed; pip install 'alexnet-tk[train]'"
+    assert "onnxruntime" not in found
+    monkeypatch.setattr(doctor, "version", lambda package: "1.0")
+    assert "pip uninstall" in doctor.examine()["onnxruntime"]
+
+
+def test_the_command_prints_a_line_for_each(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("alexnet-tk")
+    done = subprocess.run([script, "doctor"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(doctor.examine())
