@@ -6,7 +6,7 @@ The same function serves training, export's proof and prediction, so they can't 
 import os
 import stat
 from functools import cache
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ _TURNS = {
 _UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
 
 
+Source = str | bytes | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
+
+
 @cache
 def endings() -> frozenset[str]:
     """The endings, in lower case with their dot, of the files that count as pictures in a folder."""
@@ -47,15 +50,13 @@ def endings() -> frozenset[str]:
     )
 
 
-def load(
-    source: str | bytes | os.PathLike[str] | IO[bytes], resize: int, crop: int, filter: str = "bilinear"
-) -> NDArray[np.uint8]:
+def load(source: Source, resize: int, crop: int, filter: str = "bilinear") -> NDArray[np.uint8]:
     """Open, orient, convert, scale and centre-crop a picture.
 
     Parameters
     ----------
     source
-        a path or an open binary file
+        a path, an open binary file, a Pillow image, or an array as `PIL.Image.fromarray` takes it
     resize
         the length of the shorter side after scaling, pixels
     crop
@@ -77,6 +78,10 @@ def load(
         if isinstance(source, (str, bytes, os.PathLike)) and not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116
             # Opening a pipe that nobody writes to would never end.
             raise PictureError("not a file but a folder, pipe or device")
+        if isinstance(source, np.ndarray):
+            source = Image.fromarray(source)
+        if isinstance(source, Image.Image):
+            return fit(source.copy(), resize, crop, filter)  # the caller's own stays as it is
         with Image.open(source) as picture:
             return fit(picture, resize, crop, filter)
     except PictureError:

@@ -29,7 +29,13 @@ class Format(StrEnum):
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Pictures and folders of them.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[INPUT...]",
+            help="Pictures, folders, .zip and .tar archives, patterns; - is a list of paths on stdin.",
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -44,6 +50,13 @@ def predict(
     format: Annotated[
         Format | None, typer.Option(help="[default: table on a terminal, csv elsewhere]", show_default=False)
     ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, a line each.")
+    ] = None,
+    nul: Annotated[
+        bool, typer.Option("-0", help="In lists, NUL and not the end of a line parts the paths.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first picture that fails.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     batch_size: Annotated[
@@ -57,6 +70,8 @@ def predict(
     """Classify pictures and folders of them: one record for each picture, in order."""
     if top5 and topk is not None:
         raise UsageError("--top5 and --topk say the same thing twice; give one of them")
+    if not inputs and listed is None:
+        raise UsageError("name pictures or folders of them; --from FILE and - take lists of paths")
     form = _format(format, output)
     with screen() as show:
         from alexnet_tk.files import refuse_existing
@@ -66,10 +81,11 @@ def predict(
 
         if output is not None:
             refuse_existing(output, overwrite)
-        found = find(inputs)
+        found = find([each for each in inputs or [] if each != "-"], _lists(inputs or [], listed, nul))
         if not found.paths:
+            named = [*(inputs or []), *([str(listed)] if listed else [])]
             raise InputError(
-                f"no pictures in {', '.join(inputs)}; endings such as .jpg and .png count in folders"
+                f"no pictures in {', '.join(named)}; endings such as .jpg and .png count in folders"
             )
         taken = model or default_model()
         classifier = Classifier(taken, device)
@@ -91,9 +107,28 @@ def predict(
                 write(record)
                 totals.add(record)
                 show.advance(1)
+                if strict and record.error:
+                    raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
     show.say(_account(found, totals, time.perf_counter() - begun))
     if totals.failed:
         raise typer.Exit(3)
+
+
+def _lists(inputs: list[str], listed: Path | None, nul: bool) -> list[str]:
+    """The paths of the lists on stdin and in a file, in this order."""
+    from alexnet_tk.inference.sources import read_list
+
+    separator = b"\0" if nul else b"\n"
+    paths: list[str] = []
+    if "-" in inputs:
+        paths += read_list(sys.stdin.buffer, separator)
+    if listed is not None:
+        try:
+            with listed.open("rb") as file:
+                paths += read_list(file, separator)
+        except OSError as error:
+            raise InputError(f"--from {listed} can't be read: {error.strerror}") from error
+    return paths
 
 
 def _format(format: Format | None, output: Path | None) -> Format:

@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -432,3 +434,46 @@ def test_nohup_is_heeded(folder: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 0
     assert output.read_text().count("\n") == 5001
+
+
+def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
+    model = str(folder / "model.onnx")
+    shutil.copytree(folder / "images" / "Bag", tmp_path / "a b")
+    names = [f"a b/{number:04}.png" for number in range(3)]
+    (tmp_path / "list").write_text("\n".join([*names, "gone.png"]) + "\n")
+    done = run("predict", "--model", model, "--from", "list", cwd=tmp_path, code=3)
+    expected = [line.split(",")[:3] for line in done.stdout.splitlines()[1:]]
+    assert expected == [*([name, "ok", ""] for name in names), ["gone.png", "failed", "no such file"]]
+
+    with (tmp_path / "list").open() as listed:
+        piped = subprocess.run(
+            [SCRIPT, "predict", "-", "--model", model],
+            cwd=tmp_path,
+            stdin=listed,
+            capture_output=True,
+            text=True,
+        )
+    assert (piped.returncode, piped.stdout) == (3, done.stdout)
+    (tmp_path / "list0").write_text("\0".join([*names, "gone.png"]))
+    assert (
+        run("predict", "--model", model, "--from", "list0", "-0", cwd=tmp_path, code=3).stdout == done.stdout
+    )
+
+    (tmp_path / "bad").write_text("gone.png\n" + "\n".join(names))
+    strict = run("predict", "--model", model, "--from", "bad", "--strict", cwd=tmp_path, code=1)
+    assert "gone.png: no such file" in strict.stderr
+    assert len(strict.stdout.splitlines()) == 2, "the header, and the picture that failed"
+
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in names:
+            archive.write(tmp_path / name, name)
+    inside = run("predict", "--model", model, "x.zip", cwd=tmp_path).stdout
+    assert (
+        inside
+        == "\n".join(
+            [done.stdout.splitlines()[0], *(f"x.zip/{line}" for line in done.stdout.splitlines()[1:4])]
+        )
+        + "\n"
+    )
+    assert "name pictures" in run("predict", "--model", model, cwd=tmp_path, code=2).stderr
+    assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr

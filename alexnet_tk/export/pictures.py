@@ -30,7 +30,7 @@ class Pictures:
             no such folder, or no picture in it that can be read
 
         """
-        paths = find([str(folder)]).paths
+        paths = find([folder]).paths
         pixels = []
         error = ""
         for index in _spread(len(paths), most):

@@ -1,23 +1,30 @@
 """Folders of pictures in, one record for each picture out, in order."""
 
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from alexnet_tk import images
 from alexnet_tk.errors import PictureError
 from alexnet_tk.inference.ahead import map_ahead
+from alexnet_tk.inference.archives import Member
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.results import Record
 from alexnet_tk.inference.session import Device
 
 BATCH_SIZE = 32
+
+Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 
 class Classifier:
@@ -55,7 +62,7 @@ class Classifier:
 
     def classify(
         self,
-        pictures: Sequence[str],
+        pictures: Iterable[Picture],
         topk: int = 1,
         *,
         batch_size: int | None = None,
@@ -66,12 +73,14 @@ class Classifier:
         Parameters
         ----------
         pictures
-            paths; the same one twice is answered twice
+            paths, also of members of archives as `find` gives them, Pillow images or arrays uint8
+            (H, W, 3) or (H, W); the same one twice is answered twice. What has no path is called
+            "picture N" in its record, counted from 0
         topk
             how many labels a record holds, at most as many as there are
         batch_size
             pictures in a run of the network; None: what the file asks for, else up to 32, fewer where workers
-            would stand idle
+            would stand idle and the pictures can be counted
         workers
             threads; None: one for each usable core
 
@@ -81,9 +90,10 @@ class Classifier:
 
         """
         workers = workers or usable_cores()
-        batch_size = batch_size or self._model.batch or max(1, min(BATCH_SIZE, ceil(len(pictures) / workers)))
+        most = ceil(len(pictures) / workers) if isinstance(pictures, Sized) else BATCH_SIZE
+        batch_size = batch_size or self._model.batch or max(1, min(BATCH_SIZE, most))
         topk = min(topk, len(self.labels))
-        parts = (pictures[i : i + batch_size] for i in range(0, len(pictures), batch_size))
+        parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), batch_size)
         if self.device.name == "cpu":
             answers = map_ahead(lambda part: self._answer(self._read(part), topk), parts, workers)
         else:
@@ -92,17 +102,18 @@ class Classifier:
         for records in answers:
             yield from records
 
-    def _read(self, paths: Sequence[str]) -> "_Decoded":
+    def _read(self, pictures: list[tuple[str, Picture]]) -> "_Decoded":
         preprocess, size = self._model.preprocess, self._model.image_size
         pixels: list[NDArray[np.uint8]] = []
         errors: list[str] = []
-        for path in paths:
+        for _, picture in pictures:
             try:
-                pixels.append(images.load(path, preprocess.resize, size, preprocess.filter))
+                source = io.BytesIO(picture.read()) if isinstance(picture, Member) else picture
+                pixels.append(images.load(source, preprocess.resize, size, preprocess.filter))
                 errors.append("")
             except PictureError as error:
                 errors.append(str(error))
-        return _Decoded(paths, errors, pixels)
+        return _Decoded([name for name, _ in pictures], errors, pixels)
 
     def _answer(self, batch: "_Decoded", topk: int, pad_to: int = 0) -> list[Record]:
         """Records in the order of the batch; padding keeps the shape that CUDA has prepared for."""
@@ -125,10 +136,22 @@ class Classifier:
         return records
 
 
+def _name(picture: Picture, index: int) -> str:
+    if isinstance(picture, (str, os.PathLike)):
+        return os.fspath(picture)
+    return getattr(picture, "filename", "") or f"picture {index}"
+
+
+def _batches(items: Iterable[tuple[str, Picture]], size: int) -> Iterator[list[tuple[str, Picture]]]:
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
 @dataclass(frozen=True)
 class _Decoded:
     """A batch of paths: for each its error, and for those without one the pixels, in the same order."""
 
-    paths: Sequence[str]
+    paths: list[str]
     errors: list[str]
     pixels: list[NDArray[np.uint8]]

@@ -1,45 +1,78 @@
 """Which files count as pictures, and in which order."""
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import IO
 
 from alexnet_tk import images
 from alexnet_tk.errors import InputError
+from alexnet_tk.inference.archives import is_archive, members
 
 
 @dataclass
 class Found:
     """The files to answer for, in order, and how many others were seen, by their ending."""
 
-    paths: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)  # some of them `archives.Member`
     ignored: Counter[str] = field(default_factory=Counter)
 
 
-def find(inputs: Iterable[str | os.PathLike[str]]) -> Found:
-    """The pictures that these files and folders stand for.
+def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -> Found:
+    """The pictures that these files, folders, archives and patterns stand for, then those of a list.
 
-    A file that is named counts whatever its ending. In a folder, and in the folders below it, the
-    ending decides; hidden files and folders are skipped and links to folders are not followed.
-    Folders are read in the order of their names, so the same folder gives the same order anywhere.
+    A file that is named counts whatever its ending, and a .zip or .tar that is named stands for the pictures
+    in it. In a folder, in the folders below it and in an archive the ending decides; hidden files and
+    folders are skipped and links to folders are not followed. Folders are read in the order of their
+    names, so the same folder gives the same order anywhere; archives as they were written.
 
     Raises
     ------
     InputError
-        an input does not exist; this is found before any work begins
+        an input does not exist, a pattern fits nothing, an archive is broken; this is found before any work
+        begins. What a list names and does not exist is answered as failed
 
     """
     found = Found()
     for each in inputs:
         path = os.fspath(each)
-        if os.path.isdir(path):
-            _walk(path, found)
-        elif os.path.lexists(path):
-            found.paths.append(path)
+        if os.path.lexists(path):
+            _add(path, found)
+        elif glob.has_magic(path):
+            fitting = sorted(glob.glob(path, recursive=True))
+            if not fitting:
+                raise InputError(f"nothing fits the pattern {path}")
+            for one in fitting:
+                _add(one, found)
         else:
             raise InputError(f"{path} does not exist; name files or folders of pictures")
+    for path in listed:
+        _add(path, found)
     return found
+
+
+def read_list(stream: IO[bytes], separator: bytes = b"\n") -> list[str]:
+    """The paths in a list, a line each or with NUL between them; they need not be UTF-8."""
+    paths = stream.read().split(separator)
+    if separator == b"\n":
+        paths = [path.removesuffix(b"\r") for path in paths]
+    return [os.fsdecode(path) for path in paths if path]
+
+
+def _add(path: str, found: Found) -> None:
+    if os.path.isdir(path):
+        _walk(path, found)
+    elif os.path.isfile(path) and is_archive(path):
+        for each in members(path):
+            ending = os.path.splitext(each.name)[1].lower()
+            if ending in images.endings():
+                found.paths.append(each)
+            else:
+                found.ignored[ending or "no ending"] += 1
+    else:
+        found.paths.append(path)
 
 
 def _walk(folder: str, found: Found) -> None:

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -290,3 +291,36 @@ def test_prediction_needs_neither_torch_nor_onnx(model_file: Path, sound: list[s
     loaded = set(ended.stdout.strip("[]\n").replace("'", "").split(", "))
     assert {"onnxruntime", "alexnet_tk"} <= loaded
     assert not loaded & {"torch", "onnx", "onnxscript", "matplotlib", "pyarrow", "rich", "typer"}
+
+
+def test_arrays_pillow_images_and_archives_answer_as_files_do(
+    classifier: Classifier, sound: list[str], pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    expected = list(classifier.classify(sound, 3))
+    pillow = [Image.open(path) for path in sound]
+    assert list(classifier.classify(pillow, 3)) == expected, "an image that was opened knows its path"
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in sound:
+            archive.write(path, Path(path).name)
+    for number, others in enumerate(
+        (iter(pixels), [Image.fromarray(each) for each in pixels], find([tmp_path / "x.zip"]).paths)
+    ):
+        records = list(classifier.classify(others, 3, workers=2))
+        assert [each.labels for each in records] == [each.labels for each in expected]
+        np.testing.assert_allclose(
+            [each.probabilities for each in records], [each.probabilities for each in expected], rtol=1e-5
+        )
+        assert records[7].path == ("picture 7" if number < 2 else f"{tmp_path}/x.zip/07.png")
+
+
+def test_an_array_that_is_no_picture_fails_alone(classifier: Classifier, pixels: NDArray[np.uint8]) -> None:
+    first, second, third = classifier.classify([pixels[0], np.zeros((2, 3, 4, 5)), pixels[1]])
+    assert (first.status, second.status, third.status) == ("ok", "failed", "ok")
+    assert second.error.startswith("broken picture")
+
+
+def test_the_callers_image_stays_as_it_is(classifier: Classifier, tmp_path: Path) -> None:
+    Image.new("RGB", (640, 480), "red").save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as picture:
+        list(classifier.classify([picture]))
+        assert picture.size == (640, 480)

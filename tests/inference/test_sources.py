@@ -1,13 +1,17 @@
 """Which files are answered for, and in which order."""
 
+import io
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from alexnet_tk.errors import InputError
 from alexnet_tk.inference import find
+from alexnet_tk.inference.sources import read_list
 
 
 def make(folder: Path, *names: str) -> None:
@@ -189,3 +193,27 @@ def test_what_is_neither_file_nor_folder_is_ignored(tmp_path: Path) -> None:
     found = find([tmp_path])
     assert found.paths == []
     assert found.ignored.total() == 1
+
+
+def test_patterns_stand_for_what_fits_them(tmp_path: Path) -> None:
+    make(tmp_path, "b.png", "a.png", "c.txt", "d/e.png", "[x].png")
+    assert below(tmp_path, find([f"{tmp_path}/?.png"]).paths) == ["a.png", "b.png"]
+    assert below(tmp_path, find([f"{tmp_path}/**/e.png"]).paths) == ["d/e.png"]
+    assert below(tmp_path, find([f"{tmp_path}/[x].png"]).paths) == ["[x].png"], "a file of that name"
+    assert below(tmp_path, find([f"{tmp_path}/*"]).paths) == ["[x].png", "a.png", "b.png", "c.txt", "d/e.png"]
+    with pytest.raises(InputError, match="nothing fits"):
+        find([f"{tmp_path}/*.gif"])
+
+
+def test_lists_come_last_and_may_name_what_is_gone(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "d/b.png")
+    found = find([tmp_path / "a.png"], [f"{tmp_path}/gone.png", f"{tmp_path}/d", f"{tmp_path}/*.png"])
+    assert below(tmp_path, found.paths) == ["a.png", "gone.png", "d/b.png", "*.png"]
+
+
+@given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name)))
+def test_lists_survive_any_name(names: list[bytes]) -> None:
+    assert read_list(io.BytesIO(b"\0".join(names)), b"\0") == [os.fsdecode(name) for name in names]
+    lines = [name for name in names if b"\n" not in name and not name.endswith(b"\r")]
+    for end in (b"\n", b"\r\n"):
+        assert read_list(io.BytesIO(end.join(lines) + end)) == [os.fsdecode(name) for name in lines]

@@ -1,0 +1,96 @@
+"""Pictures in zip and tar archives, read in place: nothing is unpacked to the disk."""
+
+import tarfile
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import PurePosixPath
+
+from alexnet_tk.errors import InputError, PictureError
+
+ENDINGS = (".zip", ".tar")
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+MOST = 2**30  # bytes of a file in an archive; a zip of a few kilobytes may hold terabytes
+
+
+class Member(str):
+    """A file in an archive: as text archive/name, and readable by several threads at once."""
+
+    name: str
+    size: int  # bytes, unpacked
+    _read: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, archive: str, name: str, size: int, read: Callable[[], bytes]) -> "Member":
+        """The member of this name, whose bytes `read` gives."""
+        member = cls(f"{archive}/{name}")
+        member.name, member.size, member._read = name, size, read
+        return member
+
+    def read(self) -> bytes:
+        """What the file holds; raises `PictureError`."""
+        if self.size > MOST:
+            raise PictureError(f"more than {MOST:,} bytes in an archive")
+        try:
+            content = self._read()
+        # zipfile meets broken and encrypted members with as many errors as there are packers.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise PictureError(f"can't be unpacked: {reason}") from error
+        if len(content) != self.size:
+            raise PictureError("cut off in its archive")
+        return content
+
+
+def members(path: str) -> list[Member]:
+    """The files in an archive as they stand in it, without hidden ones, links and devices.
+
+    Raises
+    ------
+    InputError
+        it can't be read, or is compressed as a whole, so that one file can't be read without all before it
+
+    """
+    try:
+        found = _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
+    except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} can't be read as an archive: {reason}") from error
+    return [each for each in found if not _hidden(each.name)]
+
+
+def is_archive(path: str) -> bool:
+    """Whether a file that is named is an archive, by its ending; raises `InputError` for compressed tars."""
+    if path.lower().endswith(COMPRESSED):
+        raise InputError(
+            f"{path} is compressed as a whole, so no picture can be read alone; unpack it, or make a .zip"
+        )
+    return path.lower().endswith(ENDINGS)
+
+
+def _in_zip(path: str) -> list[Member]:
+    archive = zipfile.ZipFile(path)  # stays open for as long as a member is left; its reads take turns
+    return [
+        Member.of(path, each.filename, each.file_size, partial(archive.read, each))
+        for each in archive.infolist()
+        if not each.is_dir()
+    ]
+
+
+def _in_tar(path: str) -> list[Member]:
+    with tarfile.open(path, "r:") as archive:
+        return [
+            Member.of(path, each.name, each.size, partial(_read_part, path, each.offset_data, each.size))
+            for each in archive
+            if each.isreg()
+        ]
+
+
+def _read_part(path: str, begin: int, size: int) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123  a path may be no UTF-8
+        file.seek(begin)
+        return file.read(size)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)

@@ -1,0 +1,111 @@
+"""Pictures in archives are answered as the same pictures in a folder."""
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk.errors import InputError, PictureError
+from alexnet_tk.inference import archives, find
+from alexnet_tk.inference.archives import Member
+
+FILES = {
+    "b/2.png": b"two",
+    "b/1.PNG": b"one",
+    "a.jpg": b"a",
+    "notes.txt": b"ignored",
+    "b/.hidden.png": b"hidden",
+    "__MACOSX/._a.jpg": b"hidden",
+    ".git/x.png": b"hidden",
+}
+SHOWN = ["b/2.png", "b/1.PNG", "a.jpg"]  # as they stand in the archive
+
+
+def zipped(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("b")
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, files: dict[str, bytes] = FILES) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in files.items():
+            told = tarfile.TarInfo(name)
+            told.size = len(content)
+            archive.addfile(told, io.BytesIO(content))
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "X.ZIP"])
+def test_members_are_found_and_read(tmp_path: Path, name: str) -> None:
+    path = (zipped if name.lower().endswith("zip") else tarred)(tmp_path / name)
+    found = find([path])
+    assert found.paths == [f"{path}/{each}" for each in SHOWN]
+    assert found.ignored == {".txt": 1}
+    for each, shown in zip(found.paths, SHOWN, strict=True):
+        assert isinstance(each, Member)
+        assert (each.name, each.size, each.read()) == (shown, len(FILES[shown]), FILES[shown])
+
+
+def test_an_archive_in_a_folder_is_a_file_like_others(tmp_path: Path) -> None:
+    zipped(tmp_path / "x.zip")
+    assert find([tmp_path]).paths == []
+    assert find([tmp_path]).ignored == {".zip": 1}
+
+
+@pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz", "x.TAR.XZ"])
+def test_a_compressed_tar_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(InputError, match="compressed as a whole"):
+        find([tmp_path / name])
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar"])
+@pytest.mark.parametrize("content", [b"", b"rubbish" * 300])
+def test_what_is_no_archive_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"x\.{name[2:]} can't be read as an archive"):
+        find([tmp_path / name])
+
+
+def test_a_damaged_member_fails_alone(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"a.png": os.urandom(1000), "b.png": b"b"})
+    content = bytearray(path.read_bytes())
+    content[200] ^= 0xFF
+    path.write_bytes(content)
+    first, second = find([path]).paths
+    assert isinstance(first, Member)
+    assert isinstance(second, Member)
+    with pytest.raises(PictureError, match="can't be unpacked"):
+        first.read()
+    assert second.read() == b"b"
+
+
+def test_a_tar_that_is_cut_off_fails_where_it_ends(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "x.tar", {"a.png": b"a" * 2000, "b.png": b"b" * 2000})
+    found = find([path])
+    os.truncate(path, 4000)
+    first, second = found.paths
+    assert isinstance(first, Member)
+    assert isinstance(second, Member)
+    assert first.read() == b"a" * 2000
+    with pytest.raises(PictureError, match="cut off"):
+        second.read()
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MOST", 10**6)
+    path = zipped(tmp_path / "x.zip", {"a.png": bytes(10**6 + 1)})
+    assert path.stat().st_size < 10**4
+    (member,) = find([path]).paths
+    assert isinstance(member, Member)
+    with pytest.raises(PictureError, match="more than 1,000,000 bytes"):
+        member.read()
