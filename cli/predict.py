@@ -1,10 +1,12 @@
 """`alexnet-tk predict`."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +14,13 @@ import typer
 
 from alexnet_tk.errors import InputError, UsageError
 
-from .options import Debug, Device, Overwrite
+from .options import Debug, Device, Overwrite, Resume
 from .screen import Screen, new_console, screen
 
 if TYPE_CHECKING:
     from alexnet_tk.inference import Found, Record
     from alexnet_tk.inference.results import Totals
+    from alexnet_tk.inference.resume import Plan
 
 
 class Format(StrEnum):
@@ -57,6 +60,7 @@ def predict(
         bool, typer.Option("-0", help="In lists, NUL and not the end of a line parts the paths.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first picture that fails.")] = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     batch_size: Annotated[
@@ -73,14 +77,19 @@ def predict(
     if not inputs and listed is None:
         raise UsageError("name pictures or folders of them; --from FILE and - take lists of paths")
     form = _format(format, output)
+    if resume and (output is None or form is Format.TABLE):
+        raise UsageError("--resume goes on with an --output in CSV or JSON Lines")
+    if resume and overwrite:
+        raise UsageError("--resume keeps an output and --overwrite replaces it; give one of them")
     with screen() as show:
         from alexnet_tk.files import refuse_existing
         from alexnet_tk.inference import Classifier, find
         from alexnet_tk.inference.results import Totals
+        from alexnet_tk.inference.resume import Plan, earlier_batch_size
         from alexnet_tk.zoo import default_model
 
         if output is not None:
-            refuse_existing(output, overwrite)
+            refuse_existing(output, overwrite or resume)
         found = find([each for each in inputs or [] if each != "-"], _lists(inputs or [], listed, nul))
         if not found.paths:
             named = [*(inputs or []), *([str(listed)] if listed else [])]
@@ -100,17 +109,30 @@ def predict(
             show.say(f"the model has {len(classifier.labels)} labels: all are given, not {wanted}")
             wanted = len(classifier.labels)
 
+        earlier = earlier_batch_size(output) if resume and output else None
+        size = batch_size or earlier or classifier.batch_size(len(found.paths), workers)
+        before = Totals()
+        if output is not None and form is not Format.TABLE:
+            before = _plan(output, Plan.of(taken, found.paths, wanted, form.value, size), resume)
+        skipped = before.answered + before.failed
+        if skipped:
+            show.say(f"{output}: {skipped:,} pictures stand in it, {len(found.paths) - skipped:,} are left")
+
         totals, begun = Totals(), time.perf_counter()
         show.begin("predicting", len(found.paths))
+        show.advance(skipped)
+        # Batches are cut as they were in the run before, since another cut may round a last digit otherwise.
+        start = skipped - skipped % size
         with _writer(form, output, wanted, show) as write:
-            for record in classifier.classify(found.paths, wanted, batch_size=batch_size, workers=workers):
+            records = classifier.classify(found.paths[start:], wanted, batch_size=size, workers=workers)
+            for record in islice(records, skipped - start, None):
                 write(record)
-                totals.add(record)
+                totals.add(record.error)
                 show.advance(1)
                 if strict and record.error:
                     raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
-    show.say(_account(found, totals, time.perf_counter() - begun))
-    if totals.failed:
+    show.say(_account(found, totals, skipped, time.perf_counter() - begun))
+    if totals.failed or before.failed:
         raise typer.Exit(3)
 
 
@@ -142,6 +164,19 @@ def _format(format: Format | None, output: Path | None) -> Format:
     return Format.TABLE if sys.stdout.isatty() else Format.CSV
 
 
+def _plan(output: Path, plan: "Plan", resume: bool) -> "Totals":
+    """What stands in an output already; a new one gets its plan before its first answer."""
+    from alexnet_tk.inference.results import Totals
+    from alexnet_tk.inference.resume import begin, take_up
+
+    if resume and output.exists():
+        return take_up(output, plan)
+    if output.exists():
+        os.truncate(output, 0)
+    begin(output, plan)
+    return Totals()
+
+
 @contextmanager
 def _writer(
     form: Format, output: Path | None, topk: int, show: Screen
@@ -152,19 +187,22 @@ def _writer(
     from .table import WIDTH, table_writer
 
     with ExitStack() as stack:
-        stream = sys.stdout
+        stream, begun = sys.stdout, False
         if output is not None:
-            file = output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            # What stands in it is to be kept: what was to be replaced is gone by now.
+            mode = "w" if form is Format.TABLE else "a"
+            file = output.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
             stream = stack.enter_context(file)
+            begun = file.tell() > 0
         if form is not Format.TABLE:
-            yield WRITERS[form](stream, topk)
+            yield WRITERS[form](stream, topk, begun)
         elif stream.isatty():
             yield table_writer(show.console, topk)
         else:
             yield table_writer(new_console(stream, WIDTH), topk)
 
 
-def _account(found: "Found", totals: "Totals", seconds: float) -> str:
+def _account(found: "Found", totals: "Totals", skipped: int, seconds: float) -> str:
     """What became of everything that was found, in one line."""
     count = totals.answered + totals.failed
     line = f"{count:,} pictures in {seconds:.1f} s ({count / seconds:,.0f}/s): {totals.answered:,} answered"
@@ -173,4 +211,4 @@ def _account(found: "Found", totals: "Totals", seconds: float) -> str:
         kinds = [f"{many:,} × {what}" for what, many in sorted(counts.items(), key=lambda each: -each[1])]
         if number:
             line += f"; {number:,} {title} ({', '.join(kinds[:5])}{', …' if len(kinds) > 5 else ''})"
-    return line
+    return line + (f"; {skipped:,} skipped, answered before" if skipped else "")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -477,3 +478,56 @@ def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
     )
     assert "name pictures" in run("predict", "--model", model, cwd=tmp_path, code=2).stderr
     assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: str) -> None:
+    """After SIGKILL at random moments the file is that of a run that was never disturbed, byte for byte."""
+    chance = random.Random(form)
+    whole, output = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
+    words = [
+        "predict",
+        str(folder / "images"),
+        str(tmp_path / "x.png"),
+        "--model",
+        str(folder / "model.onnx"),
+    ]
+    (tmp_path / "x.png").write_text("no picture")
+    run(*words, "--top5", "--output", str(whole), cwd=tmp_path, code=3)
+    kills = 0
+    while True:
+        size = output.stat().st_size if output.exists() else 0
+        process = subprocess.Popen(
+            [SCRIPT, *words, "--top5", "--output", str(output), "--resume"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        most = size + chance.uniform(0.1, 0.6) * whole.stat().st_size
+        while process.poll() is None and not (output.exists() and output.stat().st_size > most):
+            time.sleep(0.001)
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    assert kills
+    assert process.returncode == 3
+    assert output.read_bytes() == whole.read_bytes()
+    done = run(*words, "--top5", "--output", str(output), "--resume", cwd=tmp_path, code=3)
+    assert "1,001 skipped" in done.stderr
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_what_can_be_resumed(folder: Path, tmp_path: Path) -> None:
+    words = ["predict", str(folder / "images" / "Bag"), "--model", str(folder / "model.onnx")]
+    assert "--output" in run(*words, "--resume", cwd=tmp_path, code=2).stderr
+    run(*words, "--resume", "--output", "a.csv", cwd=tmp_path)
+    error = run(*words, "--resume", "--output", "a.csv", "--top5", cwd=tmp_path, code=1).stderr
+    assert "another topk" in error
+    run(*words, "--overwrite", "--output", "a.csv", "--top5", cwd=tmp_path)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 101
+    assert (
+        "one of them"
+        in run(*words, "--resume", "--overwrite", "--output", "a.csv", cwd=tmp_path, code=2).stderr
+    )

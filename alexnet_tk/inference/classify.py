@@ -60,6 +60,11 @@ class Classifier:
         """The class names in the order of the network's outputs."""
         return self._model.labels
 
+    def batch_size(self, pictures: int | None = None, workers: int | None = None) -> int:
+        """What the file asks for, else up to 32, fewer where workers would stand idle."""
+        most = BATCH_SIZE if pictures is None else ceil(pictures / (workers or usable_cores()))
+        return self._model.batch or max(1, min(BATCH_SIZE, most))
+
     def classify(
         self,
         pictures: Iterable[Picture],
@@ -79,8 +84,7 @@ class Classifier:
         topk
             how many labels a record holds, at most as many as there are
         batch_size
-            pictures in a run of the network; None: what the file asks for, else up to 32, fewer where workers
-            would stand idle and the pictures can be counted
+            pictures in a run of the network; None: as `batch_size` says
         workers
             threads; None: one for each usable core
 
@@ -90,8 +94,8 @@ class Classifier:
 
         """
         workers = workers or usable_cores()
-        most = ceil(len(pictures) / workers) if isinstance(pictures, Sized) else BATCH_SIZE
-        batch_size = batch_size or self._model.batch or max(1, min(BATCH_SIZE, most))
+        count = len(pictures) if isinstance(pictures, Sized) else None
+        batch_size = batch_size or self.batch_size(count, workers)
         topk = min(topk, len(self.labels))
         parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), batch_size)
         if self.device.name == "cpu":

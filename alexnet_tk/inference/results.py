@@ -47,17 +47,17 @@ class Totals:
     failed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
 
-    def add(self, record: Record) -> None:
-        """Count a record."""
-        if record.error:
+    def add(self, error: str) -> None:
+        """Count a record by its error, "" where it has none."""
+        if error:
             self.failed += 1
-            self.reasons[record.error] = self.reasons.get(record.error, 0) + 1
+            self.reasons[error] = self.reasons.get(error, 0) + 1
         else:
             self.answered += 1
 
 
-def csv_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
-    """Writes the header now and a line for each record it is called with (RFC 4180, lines end in LF)."""
+def csv_writer(stream: TextIO, topk: int, begun: bool = False) -> Callable[[Record], None]:
+    """Writes the header now, if it is not `begun`, and a line for each record (RFC 4180, lines end in LF)."""
     # Python before 3.13 quotes a carriage return only where lines end in one, so they do until they are put.
     line = io.StringIO()
     writer = csv.DictWriter(line, list(Record("", "none").row(topk)), lineterminator="\r\n")
@@ -67,8 +67,9 @@ def csv_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
         line.seek(0)
         line.truncate()
 
-    writer.writeheader()
-    put()
+    if not begun:
+        writer.writeheader()
+        put()
 
     def write(record: Record) -> None:
         writer.writerow(record.row(topk))
@@ -78,7 +79,7 @@ def csv_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
     return write
 
 
-def jsonl_writer(stream: TextIO, topk: int) -> Callable[[Record], None]:
+def jsonl_writer(stream: TextIO, topk: int, begun: bool = False) -> Callable[[Record], None]:
     """Writes a line with an object for each record it is called with; ASCII, with surrogate escapes."""
 
     def write(record: Record) -> None:

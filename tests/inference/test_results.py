@@ -142,6 +142,6 @@ def test_totals_count_answers_and_reasons() -> None:
         Record("c", "empty file"),
         Record("d", "gone"),
     ):
-        totals.add(record)
+        totals.add(record.error)
     assert (totals.answered, totals.failed) == (1, 3)
     assert totals.reasons == {"empty file": 2, "gone": 1}

@@ -1,0 +1,102 @@
+"""Outputs that end anywhere, and are taken up."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from alexnet_tk.errors import OutputError
+from alexnet_tk.inference import Record
+from alexnet_tk.inference.results import WRITERS
+from alexnet_tk.inference.resume import Plan, begin, earlier_batch_size, plan_file, take_up
+
+RECORDS = [
+    Record("plain.png", "", ("a", "b"), (0.75, 0.25)),
+    Record('quote".png', "", ("b", "a"), (0.5, 0.5)),
+    Record("two\nlines, one\r\nname.png", "", ('la"bel', "b"), (1.0, 0.0)),
+    Record("gone\udcff.png", "no such file"),
+    Record("broken.png", 'broken picture: "\n"'),
+    Record("é.png", "", ("a", "b"), (0.9, 0.1)),
+]
+
+
+def written(form: str) -> list[bytes]:
+    """What each record adds to a file; for CSV the header stands first."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape", newline="")
+    parts, end = [], 0
+
+    def cut() -> None:
+        nonlocal end
+        file.flush()
+        content = file.buffer.getvalue()
+        parts.append(content[end:])
+        end = len(content)
+
+    write = WRITERS[form](file, 2)
+    if form == "csv":
+        cut()
+    for record in RECORDS:
+        write(record)
+        cut()
+    return parts
+
+
+def plan(tmp_path: Path, form: str = "csv", topk: int = 2, batch_size: int = 4) -> Plan:
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    return Plan.of(tmp_path / "model.onnx", [each.path for each in RECORDS], topk, form, batch_size)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_cut_anywhere_keeps_its_whole_records(tmp_path: Path, form: str) -> None:
+    output, parts = tmp_path / "out", written(form)
+    begin(output, plan(tmp_path, form))
+    whole, headers = b"".join(parts), 1 if form == "csv" else 0
+    ends = [len(b"".join(parts[:count])) for count in range(len(parts) + 1)]
+    for cut in range(len(whole) + 1):
+        output.write_bytes(whole[:cut])
+        totals = take_up(output, plan(tmp_path, form))
+        kept = max(count for count, end in enumerate(ends) if end <= cut)
+        assert output.read_bytes() == whole[: ends[kept]]
+        records = RECORDS[: max(0, kept - headers)]
+        assert totals.answered == sum(not each.error for each in records)
+        assert totals.failed == sum(bool(each.error) for each in records)
+
+
+def test_another_runs_output_is_left_alone(tmp_path: Path) -> None:
+    output, parts = tmp_path / "out.csv", written("csv")
+    output.write_bytes(b"".join(parts)[:-3])
+    with pytest.raises(OutputError, match=r"no out\.csv\.run\.json beside it"):
+        take_up(output, plan(tmp_path))
+    begin(output, plan(tmp_path))
+    for other, words in (
+        (plan(tmp_path, topk=1), "another topk;"),
+        (plan(tmp_path, form="jsonl"), "another format;"),
+        (plan(tmp_path, batch_size=8), "another batch_size;"),
+        (Plan.of(tmp_path / "out.csv", [each.path for each in RECORDS], 2, "csv", 4), "another model;"),
+        (Plan.of(tmp_path / "model.onnx", ["x"] * len(RECORDS), 2, "csv", 4), "another inputs;"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            take_up(output, other)
+    for rubbish in ("", "[]", "{", "{}"):
+        plan_file(output).write_text(rubbish)
+        with pytest.raises(OutputError, match="--overwrite"):
+            take_up(output, plan(tmp_path))
+    assert output.read_bytes() == b"".join(parts)[:-3]
+
+
+def test_names_that_run_together_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "m").touch()
+    assert Plan.of(tmp_path / "m", ["ab", "c"], 1, "csv", 1) != Plan.of(
+        tmp_path / "m", ["a", "bc"], 1, "csv", 1
+    )
+
+
+def test_the_batch_size_of_before(tmp_path: Path) -> None:
+    output = tmp_path / "out.csv"
+    assert earlier_batch_size(output) is None
+    begin(output, plan(tmp_path, batch_size=12))
+    assert earlier_batch_size(output) == 12
+    for rubbish in ("[]", json.dumps({"batch_size": "many"}), json.dumps({"batch_size": 0}), "{"):
+        plan_file(output).write_text(rubbish)
+        assert earlier_batch_size(output) is None
