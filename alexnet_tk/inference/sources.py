@@ -38,16 +38,11 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     found = Found()
     for each in inputs:
         path = os.fspath(each)
-        if os.path.lexists(path):
-            _add(path, found)
-        elif glob.has_magic(path):
-            fitting = sorted(glob.glob(path, recursive=True))
-            if not fitting:
-                raise InputError(f"nothing fits the pattern {path}")
-            for one in fitting:
-                _add(one, found)
-        else:
+        fitting = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
+        if not fitting:
             raise InputError(f"{path} does not exist; name files or folders of pictures")
+        for one in fitting:
+            _add(one, found)
     for path in listed:
         _add(path, found)
     return found
