@@ -109,7 +109,10 @@ def _onnx_file(path: Path) -> Description:
     model = open_model(path, "cpu")
     network = Recipe.from_dict({"network": model.metadata["network"]}).network
     told = ("precision", "lrn", "network", "preprocess", "verification", "calibration", "checkpoint_sha256")
-    facts: dict[str, Any] = {"input": model.input, "batch_size": model.batch or "any"}
+    facts: dict[str, Any] = {
+        "input": model.input.type.removeprefix("tensor(").removesuffix(")"),
+        "batch_size": model.batch or "any",
+    }
     facts |= {key: model.metadata[key] for key in told if model.metadata.get(key) is not None}
     return Description("ONNX file", *_weigh(path), network, model.labels, facts)
 

@@ -3,8 +3,11 @@
 The same function serves training, export's proof and prediction, so they can't differ.
 """
 
+import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import IO, Any
 
@@ -36,8 +39,9 @@ _TURNS = {
 # Formats whose files Pillow recognises by their first bytes and has no decoder for.
 _UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
 
+WHOLE = 2**26  # bytes; a larger file is read as the decoder asks for it, so that no file fills the memory
 
-Source = str | bytes | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
+Source = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
 
 
 @cache
@@ -74,16 +78,40 @@ def load(source: Source, resize: int, crop: int, filter: str = "bilinear") -> ND
         the file is missing, empty, no picture, broken or too large; the message is the reason
 
     """
-    try:
-        if isinstance(source, (str, bytes, os.PathLike)) and not stat.S_ISREG(os.stat(source).st_mode):  # noqa: PTH116
-            # Opening a pipe that nobody writes to would never end.
-            raise PictureError("not a file but a folder, pipe or device")
+    if isinstance(source, (str, os.PathLike)):
+        with open_file(source) as file:
+            return load(file, resize, crop, filter)
+    with _one_reason():
         if isinstance(source, np.ndarray):
             source = Image.fromarray(source)
         if isinstance(source, Image.Image):
             return fit(source.copy(), resize, crop, filter)  # the caller's own stays as it is
         with Image.open(source) as picture:
             return fit(picture, resize, crop, filter)
+
+
+def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
+    """A file for `load`, read into memory unless it is very large; raises `PictureError`."""
+    with _one_reason():
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            # Opening a pipe that nobody writes to would never end.
+            raise PictureError("not a file but a folder, pipe or device")
+        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  a path may be no UTF-8
+        size = os.fstat(file.fileno()).st_size
+        if size > WHOLE:
+            return file
+        with file:
+            content = file.read()
+        if not content:
+            raise PictureError("empty file")
+        return io.BytesIO(content)
+
+
+@contextmanager
+def _one_reason() -> Iterator[None]:
+    """Turns what opening and decoding raise into a `PictureError` whose message is the reason."""
+    try:
+        yield
     except PictureError:
         raise
     except FileNotFoundError:
@@ -91,9 +119,7 @@ def load(source: Source, resize: int, crop: int, filter: str = "bilinear") -> ND
     except PermissionError:
         raise PictureError("no permission to read it") from None
     except UnidentifiedImageError:
-        raise PictureError(
-            "empty file" if _is_empty(source) else "not a picture that Pillow can read"
-        ) from None
+        raise PictureError("not a picture that Pillow can read") from None
     except Image.DecompressionBombError:
         raise PictureError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
     except Exception as error:
@@ -149,10 +175,3 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
     return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def _is_empty(source: object) -> bool:
-    try:
-        return isinstance(source, (str, bytes, os.PathLike)) and os.stat(source).st_size == 0  # noqa: PTH116
-    except OSError:
-        return False

@@ -221,7 +221,7 @@ class Recipe:
             an unknown key, a value of the wrong type, an impossible network
 
         """
-        return _build(cls, tables, "")
+        return from_table(cls, tables, "")
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -298,8 +298,8 @@ def _keys(cls: type = Recipe, prefix: str = "") -> list[str]:
     return keys
 
 
-def _build(cls: type[T], table: object, prefix: str) -> T:
-    """A dataclass from a table, every value checked against its field's type."""
+def from_table(cls: type[T], table: object, prefix: str) -> T:
+    """A dataclass from a table, every value checked against its field's type; raises `RecipeError`."""
     if not isinstance(table, dict):
         raise RecipeError(f"{prefix.rstrip('.') or 'the recipe'} is {table!r}; it must be a table")
     hints = get_type_hints(cls)
@@ -316,7 +316,7 @@ def _build(cls: type[T], table: object, prefix: str) -> T:
 def _check(value: object, hint: Any, key: str) -> Any:
     """`value` as the type that the hint asks for; integers count as floats, nothing else is converted."""
     if is_dataclass(hint):
-        return _build(hint, value, f"{key}.")  # type: ignore[arg-type]
+        return from_table(hint, value, f"{key}.")  # type: ignore[arg-type]
     for choice in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         origin, parts = get_origin(choice), get_args(choice)
         if origin is Literal and value in parts and isinstance(value, str):

@@ -1,12 +1,9 @@
 """`alexnet-tk predict`."""
 
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +15,9 @@ from .options import Debug, Device, Overwrite, Resume
 from .screen import Screen, new_console, screen
 
 if TYPE_CHECKING:
-    from alexnet_tk.inference import Found, Record
+    from alexnet_tk.inference import Classifier, Found, Record
+    from alexnet_tk.inference.predict import Outcome
     from alexnet_tk.inference.results import Totals
-    from alexnet_tk.inference.resume import Plan
 
 
 class Format(StrEnum):
@@ -29,6 +26,7 @@ class Format(StrEnum):
     TABLE = "table"
     CSV = "csv"
     JSONL = "jsonl"
+    PARQUET = "parquet"
 
 
 def predict(
@@ -48,7 +46,7 @@ def predict(
     top5: Annotated[bool, typer.Option("--top5", help="The five most probable labels.")] = False,
     topk: Annotated[int | None, typer.Option(min=1, metavar="N", help="The N most probable labels.")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write the answers to a file; .csv or .jsonl decides the format.")
+        Path | None, typer.Option(help="Write the answers to a file; .csv, .jsonl or .parquet is its format.")
     ] = None,
     format: Annotated[
         Format | None, typer.Option(help="[default: table on a terminal, csv elsewhere]", show_default=False)
@@ -62,6 +60,15 @@ def predict(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first picture that fails.")] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="F.html", help="Draw a page of the pictures and their answers.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A model from elsewhere: its labels, one a line.")
+    ] = None,
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of such a model: imagenet, caffe or FILE.toml.")
+    ] = None,
     device: Device = "auto",
     batch_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")
@@ -78,18 +85,24 @@ def predict(
         raise UsageError("name pictures or folders of them; --from FILE and - take lists of paths")
     form = _format(format, output)
     if resume and (output is None or form is Format.TABLE):
-        raise UsageError("--resume goes on with an --output in CSV or JSON Lines")
+        raise UsageError("--resume goes on with an --output in CSV, JSON Lines or Parquet")
+    if resume and report is not None:
+        raise UsageError("--report draws all pictures of one run, and --resume skips some; give one of them")
+    if form is Format.PARQUET and output is None:
+        raise UsageError("Parquet can't be written to stdout; give --output F.parquet")
     if resume and overwrite:
         raise UsageError("--resume keeps an output and --overwrite replaces it; give one of them")
-    with screen() as show:
+    with screen() as show, ExitStack() as stack:
         from alexnet_tk.files import refuse_existing
         from alexnet_tk.inference import Classifier, find
-        from alexnet_tk.inference.results import Totals
-        from alexnet_tk.inference.resume import Plan, earlier_batch_size
+        from alexnet_tk.inference.predict import predict as answer
+        from alexnet_tk.inference.resume import refuse_existing_answers
         from alexnet_tk.zoo import default_model
 
         if output is not None:
-            refuse_existing(output, overwrite or resume)
+            refuse_existing_answers(output, form.value, keep=overwrite or resume)
+        if report is not None:
+            refuse_existing(report, overwrite)
         found = find([each for each in inputs or [] if each != "-"], _lists(inputs or [], listed, nul))
         if not found.paths:
             named = [*(inputs or []), *([str(listed)] if listed else [])]
@@ -97,7 +110,7 @@ def predict(
                 f"no pictures in {', '.join(named)}; endings such as .jpg and .png count in folders"
             )
         taken = model or default_model()
-        classifier = Classifier(taken, device)
+        classifier = Classifier(taken, device, labels=labels, preprocess=preprocess)
         if model is None:
             built_in = f" (comes with alexnet-tk, knows {', '.join(classifier.labels[:3])}, …)"
             show.say(
@@ -108,31 +121,41 @@ def predict(
         if wanted > len(classifier.labels):
             show.say(f"the model has {len(classifier.labels)} labels: all are given, not {wanted}")
             wanted = len(classifier.labels)
+        size = batch_size or _earlier(output, resume) or classifier.batch_size(len(found.paths), workers)
 
-        earlier = earlier_batch_size(output) if resume and output else None
-        size = batch_size or earlier or classifier.batch_size(len(found.paths), workers)
-        before = Totals()
-        if output is not None and form is not Format.TABLE:
-            before = _plan(output, Plan.of(taken, found.paths, wanted, form.value, size), resume)
+        before, write = stack.enter_context(
+            _writer(form, output, wanted, show)
+            if output is None or form is Format.TABLE
+            else _answers(output, form, resume, taken, classifier, found, wanted, size)
+        )
         skipped = before.answered + before.failed
         if skipped:
             show.say(f"{output}: {skipped:,} pictures stand in it, {len(found.paths) - skipped:,} are left")
-
-        totals, begun = Totals(), time.perf_counter()
+        add = stack.enter_context(_report(report, str(taken), found)) if report is not None else None
         show.begin("predicting", len(found.paths))
         show.advance(skipped)
-        # Batches are cut as they were in the run before, since another cut may round a last digit otherwise.
-        start = skipped - skipped % size
-        with _writer(form, output, wanted, show) as write:
-            records = classifier.classify(found.paths[start:], wanted, batch_size=size, workers=workers)
-            for record in islice(records, skipped - start, None):
-                write(record)
-                totals.add(record.error)
-                show.advance(1)
-                if strict and record.error:
-                    raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
-    show.say(_account(found, totals, skipped, time.perf_counter() - begun))
-    if totals.failed or before.failed:
+
+        def take(record: "Record") -> None:
+            write(record)
+            if add is not None:
+                add(record)
+            show.advance(1)
+
+        outcome = answer(
+            classifier,
+            found.paths,
+            wanted,
+            take,
+            skip=skipped,
+            batch_size=size,
+            workers=workers,
+            strict=strict,
+            thumbnails=report is not None,
+        )
+    show.say(_account(found, outcome, before))
+    if outcome.totals.answered + outcome.totals.failed:
+        show.say(f"time: {outcome.speed}")
+    if outcome.totals.failed or before.failed:
         raise typer.Exit(3)
 
 
@@ -160,52 +183,69 @@ def _format(format: Format | None, output: Path | None) -> Format:
         try:
             return Format(output.suffix.lower().lstrip("."))
         except ValueError:
-            raise UsageError(f"{output} ends in neither .csv nor .jsonl; give --format, too") from None
+            raise UsageError(
+                f"{output} ends in none of .csv, .jsonl and .parquet; give --format, too"
+            ) from None
     return Format.TABLE if sys.stdout.isatty() else Format.CSV
 
 
-def _plan(output: Path, plan: "Plan", resume: bool) -> "Totals":
-    """What stands in an output already; a new one gets its plan before its first answer."""
-    from alexnet_tk.inference.results import Totals
-    from alexnet_tk.inference.resume import begin, take_up
+def _earlier(output: Path | None, resume: bool) -> int | None:
+    """The batch size of the run that is taken up."""
+    from alexnet_tk.inference.resume import earlier_batch_size
 
-    if resume and output.exists():
-        return take_up(output, plan)
-    if output.exists():
-        os.truncate(output, 0)
-    begin(output, plan)
-    return Totals()
+    return earlier_batch_size(output) if resume and output is not None else None
+
+
+def _answers(
+    output: Path,
+    form: Format,
+    resume: bool,
+    model: Path,
+    classifier: "Classifier",
+    found: "Found",
+    topk: int,
+    batch_size: int,
+) -> AbstractContextManager[tuple["Totals", Callable[["Record"], None]]]:
+    from alexnet_tk.inference.resume import Plan, answers
+
+    plan = Plan.of(model, found.paths, topk, form.value, batch_size, classifier.settings)
+    return answers(output, plan, resume)
 
 
 @contextmanager
 def _writer(
     form: Format, output: Path | None, topk: int, show: Screen
-) -> Iterator[Callable[["Record"], None]]:
-    """What writes a record in this form, to the file or to stdout."""
-    from alexnet_tk.inference.results import WRITERS
+) -> Iterator[tuple["Totals", Callable[["Record"], None]]]:
+    """Nothing answered yet, and what writes a record to stdout, or a table to a file."""
+    from alexnet_tk.inference.results import WRITERS, Totals
 
     from .table import WIDTH, table_writer
 
     with ExitStack() as stack:
-        stream, begun = sys.stdout, False
+        stream = sys.stdout
         if output is not None:
-            # What stands in it is to be kept: what was to be replaced is gone by now.
-            mode = "w" if form is Format.TABLE else "a"
-            file = output.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+            file = output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             stream = stack.enter_context(file)
-            begun = file.tell() > 0
         if form is not Format.TABLE:
-            yield WRITERS[form](stream, topk, begun)
+            yield Totals(), WRITERS[form](stream, topk)
         elif stream.isatty():
-            yield table_writer(show.console, topk)
+            yield Totals(), table_writer(show.console, topk)
         else:
-            yield table_writer(new_console(stream, WIDTH), topk)
+            yield Totals(), table_writer(new_console(stream, WIDTH), topk)
 
 
-def _account(found: "Found", totals: "Totals", skipped: int, seconds: float) -> str:
+def _report(path: Path, model: str, found: "Found") -> AbstractContextManager[Callable[["Record"], None]]:
+    from alexnet_tk.inference.report import report
+
+    return report(path, model, found.ignored)
+
+
+def _account(found: "Found", outcome: "Outcome", before: "Totals") -> str:
     """What became of everything that was found, in one line."""
-    count = totals.answered + totals.failed
-    line = f"{count:,} pictures in {seconds:.1f} s ({count / seconds:,.0f}/s): {totals.answered:,} answered"
+    totals = outcome.totals
+    count, skipped = totals.answered + totals.failed, before.answered + before.failed
+    line = f"{count:,} pictures in {outcome.seconds:.1f} s ({count / outcome.seconds:,.0f}/s): "
+    line += f"{len(found.paths):,} found, {totals.answered:,} answered"
     for title, counts in (("failed", totals.reasons), ("ignored, not a picture's ending", found.ignored)):
         number = sum(counts.values())
         kinds = [f"{many:,} × {what}" for what, many in sorted(counts.items(), key=lambda each: -each[1])]

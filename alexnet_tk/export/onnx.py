@@ -34,8 +34,8 @@ from alexnet_tk.inference.model import (
     INPUT,
     OUTPUT,
     PREFIX,
+    Input,
     InputKind,
-    normalise,
     preprocess_metadata,
 )
 from alexnet_tk.network.alexnet import TensorClassifier
@@ -230,7 +230,7 @@ def _write_quantized(
         floats = Path(folder) / "float32.onnx"
         floats.write_bytes(model.SerializeToString())
         del model
-        feed = pixels if form.input == "uint8" else normalise(pixels, checkpoint.exact_preprocess)
+        feed = Input.ours(form.input, checkpoint.exact_preprocess).feed(pixels)
         quantize(floats, path, feed, keep, progress.advance)
 
 

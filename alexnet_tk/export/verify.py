@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from alexnet_tk.errors import ExportError
 from alexnet_tk.export.pictures import Pictures
-from alexnet_tk.inference.model import INPUT, OUTPUT, InputKind, normalise
+from alexnet_tk.inference.model import OUTPUT, Input, InputKind
 from alexnet_tk.inference.session import open_session
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -71,11 +71,10 @@ def verify(
 
     """
     session, _ = open_session(path, "cpu")
-    preprocess, pixels = checkpoint.exact_preprocess, pictures.pixels
+    takes, pixels = Input.ours(kind, checkpoint.exact_preprocess), pictures.pixels
 
     def answer(some: NDArray[np.uint8]) -> NDArray[np.float32]:
-        feed = some if kind == "uint8" else normalise(some, preprocess)
-        return session.run([OUTPUT], {INPUT: feed})[0]  # type: ignore[no-any-return]
+        return session.run([OUTPUT], {takes.name: takes.feed(some)})[0]  # type: ignore[no-any-return]
 
     classifier = checkpoint.classifier()
     largest = _watch(classifier.alexnet)

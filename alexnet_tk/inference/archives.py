@@ -39,6 +39,8 @@ class Member(str):
             raise PictureError(f"can't be unpacked: {reason}") from error
         if len(content) != self.size:
             raise PictureError("cut off in its archive")
+        if not content:
+            raise PictureError("empty file")
         return content
 
 

@@ -2,8 +2,9 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -14,15 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk import images
-from alexnet_tk.errors import PictureError
+from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.archives import Member
-from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.inference.foreign import open_foreign, read_labels, read_preprocessing
+from alexnet_tk.inference.machine import usable_cores, usable_memory
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.results import Record
 from alexnet_tk.inference.session import Device
+from alexnet_tk.inference.speed import Speed
 
-BATCH_SIZE = 32
+BATCH_SIZE = 32  # on a CPU, which gains nothing from more
+CUDA_BATCH_SIZE = 128
+PICTURE_BYTES = 128  # of the network's values for each pixel of a picture, on the generous side
+THUMBNAIL = 96  # pixels, the side
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
@@ -40,15 +46,34 @@ class Classifier:
         a file that `alexnet-tk export` wrote
     device
         "auto", "cpu", "cuda" or "cuda:N"
+    labels, preprocess
+        for a classifier from elsewhere, whose file says neither: the class names in the order of its
+        outputs, or a file with a line for each; "imagenet", "caffe" or a TOML file with the keys of a
+        recipe's `[preprocess]`
 
     Raises
     ------
     ModelError, DeviceError
+    UsageError
+        only one of `labels` and `preprocess`
 
     """
 
-    def __init__(self, model: str | os.PathLike[str], device: str = "auto") -> None:
-        self._model = open_model(Path(model), device)
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        device: str = "auto",
+        *,
+        labels: Sequence[str] | Path | None = None,
+        preprocess: str | None = None,
+    ) -> None:
+        if labels is None and preprocess is None:
+            self._model = open_model(Path(model), device)
+        elif labels is None or preprocess is None:
+            raise UsageError("--labels and --preprocess go together: a model from elsewhere needs both")
+        else:
+            names = read_labels(labels) if isinstance(labels, Path) else list(labels)
+            self._model = open_foreign(Path(model), device, names, read_preprocessing(preprocess))
 
     @property
     def device(self) -> Device:
@@ -60,10 +85,35 @@ class Classifier:
         """The class names in the order of the network's outputs."""
         return self._model.labels
 
+    @property
+    def precision(self) -> str | None:
+        """The file's, "fp32", "fp16" or "int8"; None where it does not say."""
+        return self._model.metadata.get("precision")
+
+    @property
+    def settings(self) -> str:
+        """What decides the answers and is not in the model's file; "" for a file of ours."""
+        if self._model.metadata:
+            return ""
+        return repr((self._model.labels, self._model.preprocess, self._model.image_size))
+
     def batch_size(self, pictures: int | None = None, workers: int | None = None) -> int:
-        """What the file asks for, else up to 32, fewer where workers would stand idle."""
-        most = BATCH_SIZE if pictures is None else ceil(pictures / (workers or usable_cores()))
-        return self._model.batch or max(1, min(BATCH_SIZE, most))
+        """What the file asks for, else up to 32, on CUDA 128.
+
+        Fewer where workers would stand idle, or where the batches of all workers would take more than
+        half of the memory that this process may use.
+        """
+        workers = workers or usable_cores()
+        sizes = [CUDA_BATCH_SIZE if self._on_cuda else BATCH_SIZE]
+        if pictures is not None:
+            sizes.append(pictures if self._on_cuda else ceil(pictures / workers))
+        if (memory := usable_memory()) is not None:
+            sizes.append(memory // 2 // (workers * PICTURE_BYTES * self._model.image_size**2))
+        return self._model.batch or max(1, min(sizes))
+
+    @property
+    def _on_cuda(self) -> bool:
+        return self.device.name != "cpu"
 
     def classify(
         self,
@@ -72,6 +122,8 @@ class Classifier:
         *,
         batch_size: int | None = None,
         workers: int | None = None,
+        thumbnails: bool = False,
+        speed: Speed | None = None,
     ) -> Iterator[Record]:
         """Answer for every picture, in order; one that can't be read gets a `failed` record.
 
@@ -87,6 +139,10 @@ class Classifier:
             pictures in a run of the network; None: as `batch_size` says
         workers
             threads; None: one for each usable core
+        thumbnails
+            give each record what the network saw of its picture, as a small JPEG
+        speed
+            is told where the time goes
 
         Returns
         -------
@@ -98,46 +154,71 @@ class Classifier:
         batch_size = batch_size or self.batch_size(count, workers)
         topk = min(topk, len(self.labels))
         parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), batch_size)
-        if self.device.name == "cpu":
-            answers = map_ahead(lambda part: self._answer(self._read(part), topk), parts, workers)
+        answers: Iterator[tuple[_Batch, list[Record]]]
+        if self._on_cuda:
+            decoded = map_ahead(self._decode, parts, workers)
+            answers = (self._answer(batch, topk, thumbnails, pad_to=batch_size) for batch in decoded)
         else:
-            decoded = map_ahead(self._read, parts, workers)
-            answers = (self._answer(part, topk, pad_to=batch_size) for part in decoded)
-        for records in answers:
+            answers = map_ahead(
+                lambda part: self._answer(self._decode(part), topk, thumbnails), parts, workers
+            )
+        for batch, records in answers:
+            if speed is not None:
+                speed.add(batch.read, batch.decode, batch.infer)
             yield from records
 
-    def _read(self, pictures: list[tuple[str, Picture]]) -> "_Decoded":
+    def _decode(self, pictures: list[tuple[str, Picture]]) -> "_Batch":
         preprocess, size = self._model.preprocess, self._model.image_size
-        pixels: list[NDArray[np.uint8]] = []
-        errors: list[str] = []
+        batch = _Batch([name for name, _ in pictures])
         for _, picture in pictures:
+            begun = read = time.perf_counter()
             try:
-                source = io.BytesIO(picture.read()) if isinstance(picture, Member) else picture
-                pixels.append(images.load(source, preprocess.resize, size, preprocess.filter))
-                errors.append("")
+                source = _open(picture)
+                read = time.perf_counter()
+                batch.pixels.append(images.load(source, preprocess.resize, size, preprocess.filter))
+                batch.errors.append("")
             except PictureError as error:
-                errors.append(str(error))
-        return _Decoded([name for name, _ in pictures], errors, pixels)
+                batch.errors.append(str(error))
+            batch.read += read - begun
+            batch.decode += time.perf_counter() - read
+        return batch
 
-    def _answer(self, batch: "_Decoded", topk: int, pad_to: int = 0) -> list[Record]:
+    def _answer(
+        self, batch: "_Batch", topk: int, thumbnails: bool, pad_to: int = 0
+    ) -> "tuple[_Batch, list[Record]]":
         """Records in the order of the batch; padding keeps the shape that CUDA has prepared for."""
-        answered: Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]] = iter(())
+        begun = time.perf_counter()
+        rows: Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]] = iter(())
         if batch.pixels:
             blank = [np.zeros_like(batch.pixels[0])] * (pad_to - len(batch.pixels))
             probabilities = self._model.run(np.stack(batch.pixels + blank))[: len(batch.pixels)]
-            answered = zip(
-                np.argsort(-probabilities, axis=1, kind="stable")[:, :topk], probabilities, strict=True
-            )
+            best = np.argsort(-probabilities, axis=1, kind="stable")[:, :topk]
+            rows = zip(batch.pixels, probabilities, best, strict=True)
         records = []
         for path, error in zip(batch.paths, batch.errors, strict=True):
             if error:
                 records.append(Record(path, error))
-            else:
-                best, row = next(answered)
-                records.append(
-                    Record(path, "", tuple(self.labels[i] for i in best), tuple(row[best].tolist()))
-                )
-        return records
+                continue
+            pixels, row, top = next(rows)
+            labels = tuple(self.labels[i] for i in top)
+            thumbnail = _thumbnail(pixels) if thumbnails else b""
+            records.append(Record(path, "", labels, tuple(row[top].tolist()), thumbnail))
+        batch.infer = time.perf_counter() - begun
+        return batch, records
+
+
+def _open(picture: Picture) -> images.Source:
+    if isinstance(picture, Member):
+        return io.BytesIO(picture.read())
+    return images.open_file(picture) if isinstance(picture, (str, os.PathLike)) else picture
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(file, "JPEG", quality=75)
+    return file.getvalue()
 
 
 def _name(picture: Picture, index: int) -> str:
@@ -152,10 +233,13 @@ def _batches(items: Iterable[tuple[str, Picture]], size: int) -> Iterator[list[t
         yield part
 
 
-@dataclass(frozen=True)
-class _Decoded:
+@dataclass
+class _Batch:
     """A batch of paths: for each its error, and for those without one the pixels, in the same order."""
 
     paths: list[str]
-    errors: list[str]
-    pixels: list[NDArray[np.uint8]]
+    errors: list[str] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    read: float = 0.0  # seconds
+    decode: float = 0.0
+    infer: float = 0.0

@@ -1,4 +1,4 @@
-"""An ONNX file of ours: what it says of itself, and its answers for pictures.
+"""An opened ONNX file: what it says of itself, and its answers for pictures.
 
 This module also holds the names that export/onnx.py writes and prediction reads.
 """
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.session import Device, open_session, reason
-from alexnet_tk.recipe import Preprocess, Recipe
+from alexnet_tk.recipe import RGB, Preprocess, Recipe
 
 FORMAT = "alexnet-tk.onnx/1"
 PREFIX = "alexnet_tk."  # of the names of metadata
@@ -22,7 +22,41 @@ INPUT = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3
 OUTPUT = "probabilities"  # float32 (batch, classes)
 
 InputKind = Literal["uint8", "float"]
-TYPES: dict[InputKind, str] = {"uint8": "tensor(uint8)", "float": "tensor(float)"}  # ONNX Runtime's names
+TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a file takes, and how pictures become it."""
+
+    name: str
+    type: str  # ONNX Runtime's name of it, one of `TYPES`
+    layout: Literal["NHWC", "NCHW"]
+    color: Literal["RGB", "BGR"]  # the order of the channels
+    mean: RGB = (0.0, 0.0, 0.0)  # subtracted from floats; integers are left to the file
+    std: RGB = (1.0, 1.0, 1.0)
+
+    @classmethod
+    def ours(cls, kind: InputKind, preprocess: Preprocess) -> "Input":
+        """What a file of ours takes: pictures as they are, or with all of the preprocessing done."""
+        if kind == "uint8":
+            return cls(INPUT, "tensor(uint8)", "NHWC", "RGB")
+        assert preprocess.mean != "dataset"
+        return cls(INPUT, "tensor(float)", "NCHW", preprocess.color, preprocess.mean, preprocess.std)
+
+    def shape(self, size: int) -> list[int]:
+        """Of one picture."""
+        return [size, size, 3] if self.layout == "NHWC" else [3, size, size]
+
+    def feed(self, pictures: NDArray[np.uint8]) -> NDArray[Any]:
+        """The input for pictures uint8 (N, S, S, 3), red, green, blue."""
+        x: NDArray[Any] = pictures
+        if self.type != "tensor(uint8)":
+            x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+            x = x.astype(TYPES[self.type], copy=False)
+        if self.color == "BGR":
+            x = x[..., ::-1]
+        return np.ascontiguousarray(x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -34,9 +68,11 @@ class Model:
     labels: list[str]
     preprocess: Preprocess
     image_size: int
-    input: InputKind
+    input: Input
     batch: int | None  # the only batch size that the file takes; None: any
     metadata: dict[str, Any]  # all that the file says of itself, without the prefix "alexnet_tk."
+    output: str = OUTPUT
+    softmax: bool = False  # whether the file gives scores, of which probabilities are to be made
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
@@ -49,15 +85,15 @@ class Model:
         if self.batch is not None and count < self.batch:
             blank = np.zeros((self.batch - count, *pictures.shape[1:]), np.uint8)
             pictures = np.concatenate([pictures, blank])
-        feed = pictures if self.input == "uint8" else normalise(pictures, self.preprocess)
         try:
-            (probabilities,) = self.session.run([OUTPUT], {INPUT: feed})
+            (answers,) = self.session.run([self.output], {self.input.name: self.input.feed(pictures)})
         except Exception as error:
             raise ModelError(
                 f"the network could not answer for {count} pictures: {reason(error)}; "
                 "a smaller --batch-size needs less memory"
             ) from error
-        return probabilities[:count]  # type: ignore[no-any-return]
+        answers = answers.reshape(len(pictures), -1)[:count].astype(np.float32, copy=False)
+        return softmax(answers) if self.softmax else answers
 
 
 def open_model(path: Path, device: str = "auto") -> Model:
@@ -78,10 +114,6 @@ def open_model(path: Path, device: str = "auto") -> Model:
         CUDA was asked for and does not work; the message names what is missing
 
     """
-    if not path.exists():
-        raise ModelError(f"{path} does not exist; `alexnet-tk export model.pt` makes an ONNX file")
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; name an ONNX file, as `alexnet-tk export model.pt` makes it")
     session, chosen = open_session(path, device)
     try:
         metadata = {
@@ -109,12 +141,14 @@ def open_model(path: Path, device: str = "auto") -> Model:
     except KeyError as error:
         raise ModelError(
             f"{path} has no metadata of alexnet-tk ({error.args[0]} is missing), so its preprocessing and "
-            "labels are unknown; export it with `alexnet-tk export`"
+            "labels are unknown; give --labels FILE and --preprocess imagenet, caffe or FILE.toml, or export "
+            "it with `alexnet-tk export`"
         ) from None
     except (ValueError, TypeError, RecursionError, RecipeError) as error:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
     size = recipe.network.image_size
-    _check_shapes(path, session, labels, size, kind)
+    takes = Input.ours(kind, recipe.preprocess)
+    _check_shapes(path, session, labels, size, takes)
     batch = session.get_inputs()[0].shape[0]
     return Model(
         session,
@@ -122,7 +156,7 @@ def open_model(path: Path, device: str = "auto") -> Model:
         labels,
         recipe.preprocess,
         size,
-        kind,
+        takes,
         batch if isinstance(batch, int) else None,
         metadata,
     )
@@ -145,25 +179,21 @@ def preprocess_metadata(preprocess: Preprocess, size: int, kind: InputKind) -> d
     }
 
 
-def normalise(pictures: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.float32]:
-    """Pictures uint8 (N, S, S, 3) as a file of the input "float" takes them: float32 (N, 3, S, S)."""
-    x = (pictures - np.asarray(preprocess.mean, np.float32)) / np.asarray(preprocess.std, np.float32)
-    if preprocess.color == "BGR":
-        x = x[..., ::-1]
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities (N, classes) of scores (N, classes)."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _check_shapes(
-    path: Path, session: ort.InferenceSession, labels: object, size: int, kind: InputKind
-) -> None:
+def _check_shapes(path: Path, session: ort.InferenceSession, labels: object, size: int, input: Input) -> None:
     """Raise `ModelError` unless input, output and labels fit together."""
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ModelError(f"{path} has broken metadata: its labels are no list of names; export it again")
     takes = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
-    shape = [size, size, 3] if kind == "uint8" else [3, size, size]
-    if takes != [(INPUT, TYPES[kind], shape)]:
+    shape = input.shape(size)
+    if takes != [(INPUT, input.type, shape)]:
         raise ModelError(
-            f"{path} does not take {kind} pictures (batch, {', '.join(map(str, shape))}) as {INPUT!r}, as it "
+            f"{path} does not take {input.type} (batch, {', '.join(map(str, shape))}) as {INPUT!r}, as it "
             "says it does; export it again"
         )
     gives = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]

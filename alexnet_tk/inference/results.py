@@ -22,6 +22,7 @@ class Record:
     error: str = ""
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
+    thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
 
     @property
     def status(self) -> str:
@@ -37,6 +38,11 @@ class Record:
                 None if self.error else float(f"{self.probabilities[rank]:.{DIGITS}g}")
             )
         return row
+
+
+def as_text(path: str) -> str:
+    """A path in Unicode, with a replacement character for what is no UTF-8."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 @dataclass

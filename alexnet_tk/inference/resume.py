@@ -1,7 +1,8 @@
-"""A file of answers taken up where it stands: what it is made of, and how far it has come.
+"""A file of answers: begun, taken up where an earlier run left it, completed.
 
 Beside an output F stands F.run.json with the model's hash, the inputs' and what else decides the answers, so
-that nothing is ever appended to the answers of another run.
+that nothing is ever appended to the answers of another run. Answers for a Parquet file are kept in
+F.jsonl until the last one is known.
 """
 
 import csv
@@ -9,13 +10,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alexnet_tk.errors import OutputError
-from alexnet_tk.files import replacing
-from alexnet_tk.inference.results import Totals
+from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.inference.results import WRITERS, Record, Totals
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,18 @@ class Plan:
     format: str
     batch_size: int  # another one may round a last digit otherwise
 
+    settings: str = ""  # of the model, where its file does not hold them
+
     @classmethod
-    def of(cls, model: Path, pictures: Iterable[str], topk: int, format: str, batch_size: int) -> "Plan":
+    def of(
+        cls,
+        model: Path,
+        pictures: Iterable[str],
+        topk: int,
+        format: str,
+        batch_size: int,
+        settings: str = "",
+    ) -> "Plan":
         """The plan for these pictures; reads the model's file."""
         names, count = hashlib.sha256(), 0
         for name in pictures:
@@ -38,12 +50,61 @@ class Plan:
             count += 1
         with model.open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(weights, names.hexdigest(), count, topk, format, batch_size)
+        return cls(weights, names.hexdigest(), count, topk, format, batch_size, settings)
 
 
 def plan_file(output: Path) -> Path:
     """Where the plan of an output stands."""
     return output.with_name(f"{output.name}.run.json")
+
+
+def answers_file(output: Path, format: str) -> Path:
+    """Where answers are appended as they come."""
+    return output.with_name(f"{output.name}.jsonl") if format == "parquet" else output
+
+
+def refuse_existing_answers(output: Path, format: str, keep: bool) -> None:
+    """Raise `OutputError` if the output, or the journal of one, exists, unless it is kept or overwritten."""
+    if format == "parquet":
+        import pyarrow  # noqa: F401  missing, it should be told before the work
+
+        if answers_file(output, format).exists() and not keep:
+            raise OutputError(
+                f"{answers_file(output, format)} holds the answers of a run that did not end; give --resume "
+                "to go on, or --overwrite"
+            )
+    refuse_existing(output, keep)
+
+
+@contextmanager
+def answers(output: Path, plan: Plan, resume: bool) -> Iterator[tuple[Totals, Callable[[Record], None]]]:
+    """What stands in the output already, none of it unless `resume`, and what writes further records.
+
+    When the block ends well, the output is complete; else it holds what was written, and can be taken up.
+
+    Raises
+    ------
+    OutputError
+        as `take_up`; the output can't be written
+
+    """
+    file, begun = answers_file(output, plan.format), Totals()
+    if resume and (file.exists() or output.exists()):
+        begun = take_up(output, plan)
+        if not file.exists():  # a complete Parquet file
+            yield begun, lambda record: None
+            return
+    else:
+        file.write_bytes(b"")
+        begin(output, plan)
+    with file.open("a", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        form = "jsonl" if plan.format == "parquet" else plan.format
+        yield begun, WRITERS[form](stream, plan.topk, stream.tell() > 0)
+    if plan.format == "parquet":
+        from alexnet_tk.inference.parquet import convert
+
+        convert(file, output, plan.topk)
+        file.unlink()
 
 
 def begin(output: Path, plan: Plan) -> None:
@@ -85,22 +146,29 @@ def take_up(output: Path, plan: Plan) -> Totals:
             "give --overwrite, or another --output"
         )
     totals, end = Totals(), 0
-    for place, (row, size) in enumerate(_rows(output, quotes=plan.format == "csv")):
+    file = answers_file(output, plan.format)
+    if not file.exists():
+        from alexnet_tk.inference.parquet import errors
+
+        for error in errors(output):
+            totals.add(error)
+        return totals
+    for place, (row, size) in enumerate(_rows(file, quotes=plan.format == "csv")):
         end += size
         if plan.format == "csv":
             if place:
                 totals.add(next(csv.reader(io.StringIO(row, newline="")))[2])
         else:
             totals.add(json.loads(row)["error"])
-    if end < output.stat().st_size:
-        os.truncate(output, end)
+    if end < file.stat().st_size:
+        os.truncate(file, end)
     return totals
 
 
-def _rows(output: Path, quotes: bool) -> Iterator[tuple[str, int]]:
+def _rows(path: Path, quotes: bool) -> Iterator[tuple[str, int]]:
     """The whole records of a file, each with its size; where quotes count, a line may end within them."""
     row = b""
-    with output.open("rb") as file:
+    with path.open("rb") as file:
         for line in file:
             row += line
             if row.endswith(b"\n") and not (quotes and row.count(b'"') % 2):

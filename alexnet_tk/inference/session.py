@@ -43,6 +43,10 @@ def open_session(path: Path, device: str = "auto") -> tuple[ort.InferenceSession
         CUDA was asked for and does not work; the message names what is missing
 
     """
+    if not path.exists():
+        raise ModelError(f"{path} does not exist; `alexnet-tk export model.pt` makes an ONNX file")
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; name an ONNX file, as `alexnet-tk export model.pt` makes it")
     if device != "auto" and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
         raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda or cuda:N")
     why = "asked for"

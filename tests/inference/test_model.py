@@ -210,7 +210,7 @@ def test_an_input_that_the_metadata_calls_float_and_is_not(
 ) -> None:
     preprocess = json.loads(metadata["alexnet_tk.preprocess"]) | {"in_graph": []}
     changed = metadata | {"alexnet_tk.preprocess": json.dumps(preprocess)}
-    assert "float pictures (batch, 3, 8, 8)" in refusal(write_model(tmp_path / "model.onnx", changed))
+    assert "tensor(float) (batch, 3, 8, 8)" in refusal(write_model(tmp_path / "model.onnx", changed))
 
 
 def test_a_mean_that_is_no_number(tmp_path: Path, write_model: Write, metadata: dict[str, str]) -> None:

@@ -1,0 +1,61 @@
+"""A page to look at: every picture with its answers, in one file that needs no server."""
+
+import base64
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from alexnet_tk.files import replacing
+from alexnet_tk.inference.results import Record, Totals, as_text
+
+MOST = 20_000  # pictures in a page; a browser holds their thumbnails, some 3 kB each
+
+
+@contextmanager
+def report(path: Path, model: str, ignored: Counter[str]) -> Iterator[Callable[[Record], None]]:
+    """What adds a record, with its thumbnail, to a page; the page appears when the block ends well.
+
+    Of more than `MOST` pictures the first and those that failed are shown, and the page says so.
+
+    Raises
+    ------
+    OutputError
+        the page can't be written
+
+    """
+    page = (resources.files("alexnet_tk") / "data" / "report.html").read_text(encoding="utf-8")
+    head, rest = page.split("<!-- records -->\n")
+    middle, tail = rest.split("<!-- run -->")
+    totals, shown = Totals(), 0
+    with replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write(head)
+
+        def add(record: Record) -> None:
+            nonlocal shown
+            totals.add(record.error)
+            # Those that failed are what one looks for: the last tenth of the room is theirs.
+            if shown < (MOST if record.error else MOST * 9 // 10):
+                file.write((",\n" if shown else "") + _embedded(_row(record)))
+                shown += 1
+
+        yield add
+        summary = f"{model}: {totals.answered + totals.failed:,} pictures, {totals.answered:,} answered, "
+        summary += f"{totals.failed:,} failed, {ignored.total():,} other files ignored"
+        if shown < totals.answered + totals.failed:
+            summary += f"; this page shows {shown:,} of them"
+        file.write(middle + _embedded({"summary": summary}) + tail)
+
+
+def _row(record: Record) -> list[Any]:
+    thumbnail = base64.b64encode(record.thumbnail).decode()
+    probabilities = [round(each, 6) for each in record.probabilities]
+    return [as_text(record.path), record.error, record.labels, probabilities, thumbnail]
+
+
+def _embedded(value: object) -> str:
+    """JSON that can't end the <script> around it, whatever names pictures and labels have."""
+    return json.dumps(value).replace("<", "\\u003c")

@@ -1,0 +1,59 @@
+"""Where the time of a prediction goes, what bounds it and what would help."""
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass
+class Speed:
+    """The seconds that the stages of a run took, each summed over the threads that share it."""
+
+    workers: int
+    batch_size: int
+    cuda: bool = False  # then one thread feeds the device, while the workers read and decode
+    precision: str | None = None  # of the ONNX file, where it says
+    read: float = 0.0
+    decode: float = 0.0
+    infer: float = 0.0
+    write: float = 0.0  # in the caller's thread
+    batches: "array[float]" = field(default_factory=lambda: array("d"))  # seconds of each
+
+    def add(self, read: float, decode: float, infer: float) -> None:
+        """Count a batch."""
+        self.read += read
+        self.decode += decode
+        self.infer += infer
+        self.batches.append(read + decode + infer)
+
+    def bound(self) -> str:
+        """The stage that the others wait for: the one whose threads are busy longest."""
+        busy = {
+            "read": self.read / self.workers,
+            "decode": self.decode / self.workers,
+            "infer": self.infer if self.cuda else self.infer / self.workers,
+            "write": self.write,
+        }
+        return max(busy, key=lambda stage: busy[stage])
+
+    def advice(self) -> str:
+        """What would make the run faster."""
+        if self.bound() == "infer":
+            if self.cuda:
+                return "a larger --batch-size, or a file of --precision fp16"
+            int8 = "" if self.precision in ("int8", None) else "a file of --precision int8 --lrn decomposed, "
+            return f"{int8}more cores or a GPU"
+        return {
+            "read": "a faster disk, or more --workers",
+            "decode": "more cores, or smaller pictures",
+            "write": "an --output on a faster disk",
+        }[self.bound()]
+
+    def __str__(self) -> str:
+        median, p99 = (1000 * np.percentile(self.batches, [50, 99])) if self.batches else (0.0, 0.0)
+        return (
+            f"read {self.read:.1f} s, decode {self.decode:.1f} s, infer {self.infer:.1f} s in {self.workers} "
+            f"workers, write {self.write:.1f} s; a batch of {self.batch_size}: median {median:,.0f} ms, "
+            f"p99 {p99:,.0f} ms; bound by {self.bound()}: {self.advice()} would help"
+        )
