@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -96,21 +97,27 @@ def predict(
         from alexnet_tk.files import refuse_existing
         from alexnet_tk.inference import Classifier, find
         from alexnet_tk.inference.predict import predict as answer
-        from alexnet_tk.inference.resume import refuse_existing_answers
+        from alexnet_tk.inference.resume import refuse_existing_answers, sha256
         from alexnet_tk.zoo import default_model
 
         if output is not None:
             refuse_existing_answers(output, form.value, keep=overwrite or resume)
         if report is not None:
             refuse_existing(report, overwrite)
+        taken = model or default_model()
+        # Large networks take half a second to open; the pictures are looked for meanwhile.
+        opening = stack.enter_context(ThreadPoolExecutor(1)).submit(
+            Classifier, taken, device, labels=labels, preprocess=preprocess
+        )
         found = find([each for each in inputs or [] if each != "-"], _lists(inputs or [], listed, nul))
         if not found.paths:
             named = [*(inputs or []), *([str(listed)] if listed else [])]
             raise InputError(
                 f"no pictures in {', '.join(named)}; endings such as .jpg and .png count in folders"
             )
-        taken = model or default_model()
-        classifier = Classifier(taken, device, labels=labels, preprocess=preprocess)
+        to_file = output is not None and form is not Format.TABLE
+        weights = sha256(taken) if to_file and taken.is_file() else ""
+        classifier = opening.result()
         if model is None:
             built_in = f" (comes with alexnet-tk, knows {', '.join(classifier.labels[:3])}, …)"
             show.say(
@@ -126,7 +133,7 @@ def predict(
         before, write = stack.enter_context(
             _writer(form, output, wanted, show)
             if output is None or form is Format.TABLE
-            else _answers(output, form, resume, taken, classifier, found, wanted, size)
+            else _answers(output, form, resume, weights, classifier, found, wanted, size)
         )
         skipped = before.answered + before.failed
         if skipped:
@@ -200,7 +207,7 @@ def _answers(
     output: Path,
     form: Format,
     resume: bool,
-    model: Path,
+    weights: str,
     classifier: "Classifier",
     found: "Found",
     topk: int,
@@ -208,7 +215,7 @@ def _answers(
 ) -> AbstractContextManager[tuple["Totals", Callable[["Record"], None]]]:
     from alexnet_tk.inference.resume import Plan, answers
 
-    plan = Plan.of(model, found.paths, topk, form.value, batch_size, classifier.settings)
+    plan = Plan.of(weights, found.paths, topk, form.value, batch_size, classifier.settings)
     return answers(output, plan, resume)
 
 
@@ -244,7 +251,7 @@ def _account(found: "Found", outcome: "Outcome", before: "Totals") -> str:
     """What became of everything that was found, in one line."""
     totals = outcome.totals
     count, skipped = totals.answered + totals.failed, before.answered + before.failed
-    line = f"{count:,} pictures in {outcome.seconds:.1f} s ({count / outcome.seconds:,.0f}/s): "
+    line = f"{count:,} pictures in {outcome.seconds:.2f} s ({count / outcome.seconds:,.0f}/s): "
     line += f"{len(found.paths):,} found, {totals.answered:,} answered"
     for title, counts in (("failed", totals.reasons), ("ignored, not a picture's ending", found.ignored)):
         number = sum(counts.values())

@@ -100,16 +100,20 @@ class Classifier:
     def batch_size(self, pictures: int | None = None, workers: int | None = None) -> int:
         """What the file asks for, else up to 32, on CUDA 128.
 
-        Fewer where workers would stand idle, or where the batches of all workers would take more than
-        half of the memory that this process may use.
+        Fewer where the batches of all workers would take more than half of the memory that this process
+        may use, and of so many pictures that no worker stands idle while others do the last ones.
         """
+        if self._model.batch is not None:
+            return self._model.batch
         workers = workers or usable_cores()
-        sizes = [CUDA_BATCH_SIZE if self._on_cuda else BATCH_SIZE]
-        if pictures is not None:
-            sizes.append(pictures if self._on_cuda else ceil(pictures / workers))
+        most = CUDA_BATCH_SIZE if self._on_cuda else BATCH_SIZE
         if (memory := usable_memory()) is not None:
-            sizes.append(memory // 2 // (workers * PICTURE_BYTES * self._model.image_size**2))
-        return self._model.batch or max(1, min(sizes))
+            most = min(most, memory // 2 // (workers * PICTURE_BYTES * self._model.image_size**2))
+        most = max(1, most)
+        if not pictures:
+            return most
+        runners = 1 if self._on_cuda else workers  # of the network
+        return ceil(pictures / (runners * ceil(pictures / (runners * most))))
 
     @property
     def _on_cuda(self) -> bool:

@@ -36,21 +36,25 @@ class Plan:
     @classmethod
     def of(
         cls,
-        model: Path,
+        model: str,
         pictures: Iterable[str],
         topk: int,
         format: str,
         batch_size: int,
         settings: str = "",
     ) -> "Plan":
-        """The plan for these pictures; reads the model's file."""
+        """The plan for these pictures and a model with this `sha256`."""
         names, count = hashlib.sha256(), 0
         for name in pictures:
             names.update(os.fsencode(name) + b"\0")
             count += 1
-        with model.open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(weights, names.hexdigest(), count, topk, format, batch_size, settings)
+        return cls(model, names.hexdigest(), count, topk, format, batch_size, settings)
+
+
+def sha256(file: Path) -> str:
+    """Of what a file holds."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def plan_file(output: Path) -> Path:

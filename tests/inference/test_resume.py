@@ -43,8 +43,7 @@ def written(form: str) -> list[bytes]:
 
 
 def plan(tmp_path: Path, form: str = "csv", topk: int = 2, batch_size: int = 4) -> Plan:
-    (tmp_path / "model.onnx").write_bytes(b"weights")
-    return Plan.of(tmp_path / "model.onnx", [each.path for each in RECORDS], topk, form, batch_size)
+    return Plan.of("weights", [each.path for each in RECORDS], topk, form, batch_size)
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
@@ -73,8 +72,8 @@ def test_another_runs_output_is_left_alone(tmp_path: Path) -> None:
         (plan(tmp_path, topk=1), "another topk;"),
         (plan(tmp_path, form="jsonl"), "another format;"),
         (plan(tmp_path, batch_size=8), "another batch_size;"),
-        (Plan.of(tmp_path / "out.csv", [each.path for each in RECORDS], 2, "csv", 4), "another model;"),
-        (Plan.of(tmp_path / "model.onnx", ["x"] * len(RECORDS), 2, "csv", 4), "another inputs;"),
+        (Plan.of("other", [each.path for each in RECORDS], 2, "csv", 4), "another model;"),
+        (Plan.of("weights", ["x"] * len(RECORDS), 2, "csv", 4), "another inputs;"),
     ):
         with pytest.raises(OutputError, match=words):
             take_up(output, other)
@@ -85,11 +84,8 @@ def test_another_runs_output_is_left_alone(tmp_path: Path) -> None:
     assert output.read_bytes() == b"".join(parts)[:-3]
 
 
-def test_names_that_run_together_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "m").touch()
-    assert Plan.of(tmp_path / "m", ["ab", "c"], 1, "csv", 1) != Plan.of(
-        tmp_path / "m", ["a", "bc"], 1, "csv", 1
-    )
+def test_names_that_run_together_are_told_apart() -> None:
+    assert Plan.of("m", ["ab", "c"], 1, "csv", 1) != Plan.of("m", ["a", "bc"], 1, "csv", 1)
 
 
 def test_the_batch_size_of_before(tmp_path: Path) -> None:

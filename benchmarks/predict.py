@@ -1,0 +1,181 @@
+"""`alexnet-tk predict` against the machine's limit and what people run today, on the full network.
+
+    python benchmarks/predict.py FOLDER [--checkpoint MODEL.PT] [--rounds 3]
+
+Whole processes are timed in turn, so that a machine whose speed drifts treats them alike; medians. The limit
+is what the network alone, on every core, and decoding alone, on every core, would reach if they took turns;
+`predict` is compared with it after its start-up, from the first batch on. Without a checkpoint the network
+is untrained, which changes no speed.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from alexnet_tk import images, zoo
+from alexnet_tk.export import Form, export
+from alexnet_tk.inference import find
+from alexnet_tk.inference.classify import BATCH_SIZE
+from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.inference.model import Model, open_model
+
+FORMS = {
+    "fp32": Form(),
+    "fp32, decomposed": Form(lrn="decomposed"),
+    "int8, decomposed": Form("int8", "decomposed"),
+}
+OTHERS = Path(__file__).with_name("predict_others.py")
+
+
+def untrained(path: Path) -> None:
+    """A checkpoint of the full network for ImageNet's classes."""
+    import torch
+
+    from alexnet_tk.network.alexnet import AlexNet
+    from alexnet_tk.training.checkpoint import Checkpoint
+    from alexnet_tk.training.statistics import Statistics
+
+    recipe = zoo.recipe("alexnet-2012").override("network.init=he")
+    labels, ids = zoo.labels("alexnet-2012")
+    network = AlexNet(recipe.network, len(labels))
+    network.initialise(0)
+    with torch.no_grad():
+        # Noise has no best answers that int8 could agree with; these five are.
+        network.f8.weight *= 0.01
+        network.f8.bias[:5] = torch.tensor([18.0, 16.0, 14.0, 12.0, 10.0])
+    axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+    statistics = Statistics((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), axes)
+    Checkpoint(recipe, labels, statistics, dict(network.state_dict()), ids).save(path)
+
+
+def on_every_core(work: Callable[[int], int]) -> float:
+    """Pictures a second that this work does in a thread for each usable core."""
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        begun = time.perf_counter()
+        done = sum(pool.map(work, range(cores)))
+        return done / (time.perf_counter() - begun)
+
+
+def network_alone(model: Model, batches: int) -> float:
+    """Pictures a second of the network without decoding."""
+    size = model.image_size
+    pictures = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, size, size, 3), dtype=np.uint8)
+
+    def work(_: int) -> int:
+        for _ in range(batches):
+            model.run(pictures)
+        return batches * len(pictures)
+
+    return on_every_core(work)
+
+
+def decoding_alone(model: Model, paths: list[str]) -> float:
+    """Pictures a second without the network."""
+
+    def work(core: int) -> int:
+        mine = paths[core :: usable_cores()]
+        for path in mine:
+            images.load(path, model.preprocess.resize, model.image_size, model.preprocess.filter)
+        return len(mine)
+
+    return on_every_core(work)
+
+
+def ours(model: Path, folder: Path, output: Path) -> tuple[float, float]:
+    """Seconds of the whole command, and of what follows the start-up."""
+    command = [
+        str(Path(sys.executable).with_name("alexnet-tk")),
+        "predict",
+        str(folder),
+        "--model",
+        str(model),
+    ]
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--output", str(output), "--overwrite"], check=True, capture_output=True, text=True
+    )
+    whole = time.perf_counter() - begun
+    told = re.search(r"pictures in ([\d.]+) s", done.stderr)
+    assert told is not None, done.stderr
+    return whole, float(told[1])
+
+
+def other(kind: str, model: Path, folder: Path, output: Path) -> float:
+    """Seconds of the whole process."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, OTHERS, kind, model, folder, output], check=True)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Prepare, time, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="some hundred photographs or more")
+    parser.add_argument("--checkpoint", type=Path, metavar="MODEL.PT", help="of the full network")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    paths = find([given.folder]).paths
+    seconds: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        seconds.setdefault(name, []).append(value)
+
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        checkpoint = given.checkpoint or temporary / "untrained.pt"
+        if given.checkpoint is None:
+            untrained(checkpoint)
+        files = {form: temporary / f"{form}.onnx" for form in FORMS}
+        for form, file in files.items():
+            calibrate = given.folder if FORMS[form].precision == "int8" else None
+            export(checkpoint, file, FORMS[form], calibrate=calibrate, verify_on=given.folder)
+        floats = temporary / "float.onnx"
+        export(checkpoint, floats, Form(input="float"), verify_on=given.folder)
+        answers = temporary / "answers.csv"
+        models = {form: open_model(file, "cpu") for form, file in files.items()}
+        for _ in range(given.rounds):
+            for form, model in models.items():
+                network = network_alone(model, batches=max(1, len(paths) // BATCH_SIZE // usable_cores()))
+                decoding = decoding_alone(model, paths)
+                whole, after = ours(files[form], given.folder, answers)
+                limit = 1 / (1 / network + 1 / decoding)
+                note(f"{form}, network", network)
+                note(f"{form}, decoding", decoding)
+                note(f"{form}, share", len(paths) / after / limit)
+                note(form, whole)
+            note("loop", other("loop", floats, given.folder, answers))
+            note("loader", other("loader", checkpoint, given.folder, answers))
+
+    middle = {name: median(values) for name, values in seconds.items()}
+    print(
+        f"{len(paths):,} pictures, {usable_cores()} usable cores of {os.cpu_count()}, {given.rounds} rounds\n"
+    )
+    for form in FORMS:
+        alone = [middle[f"{form}, {what}"] for what in ("network", "decoding", "share")]
+        print(f"predict, {form:18} {middle[form]:6.2f} s", end="")
+        print("   network alone {:6.1f}/s, decoding alone {:6.1f}/s; {:.1%} of their limit".format(*alone))
+    print(f"plain loop                  {middle['loop']:6.2f} s")
+    print(f"torch, DataLoader           {middle['loader']:6.2f} s\n")
+    print(f"predict, fp32, against the plain loop        {middle['loop'] / middle['fp32']:5.2f}×")
+    print(f"predict, fp32, against torch's DataLoader    {middle['loader'] / middle['fp32']:5.2f}×")
+    print(
+        "predict, int8 against fp32, both decomposed  "
+        f"{middle['fp32, decomposed'] / middle['int8, decomposed']:5.2f}×"
+    )
+
+
+if __name__ == "__main__":
+    main()
