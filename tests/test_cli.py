@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,11 @@ import time
 import zipfile
 from pathlib import Path
 
+import onnx
 import pytest
 from PIL import Image
+
+from alexnet_tk.inference.resume import answers_file
 
 # A tiny network with one large layer: a checkpoint of 200 kB.
 TINY_WORDS = "--set network.image_size=40 --set preprocess.resize=40 --set 'network.hidden=[256,128]'"
@@ -480,11 +484,12 @@ def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
     assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: str) -> None:
     """After SIGKILL at random moments the file is that of a run that was never disturbed, byte for byte."""
     chance = random.Random(form)
     whole, output = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
+    grows = answers_file(output, form)
     words = [
         "predict",
         str(folder / "images"),
@@ -494,17 +499,17 @@ def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: 
     ]
     (tmp_path / "x.png").write_text("no picture")
     run(*words, "--top5", "--output", str(whole), cwd=tmp_path, code=3)
+    size = 100_000  # of all answers, about
     kills = 0
     while True:
-        size = output.stat().st_size if output.exists() else 0
+        most = (grows.stat().st_size if grows.exists() else 0) + chance.uniform(0.1, 0.6) * size
         process = subprocess.Popen(
             [SCRIPT, *words, "--top5", "--output", str(output), "--resume"],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        most = size + chance.uniform(0.1, 0.6) * whole.stat().st_size
-        while process.poll() is None and not (output.exists() and output.stat().st_size > most):
+        while process.poll() is None and not (grows.exists() and grows.stat().st_size > most):
             time.sleep(0.001)
         if process.poll() is not None:
             break
@@ -531,3 +536,48 @@ def test_what_can_be_resumed(folder: Path, tmp_path: Path) -> None:
         "one of them"
         in run(*words, "--resume", "--overwrite", "--output", "a.csv", cwd=tmp_path, code=2).stderr
     )
+
+
+def test_a_classifier_from_elsewhere(folder: Path, tmp_path: Path) -> None:
+    """Our own file without its metadata, told what it does not say any more, gives the same answers."""
+    run("export", str(folder / "model.pt"), "--input", "float", "--output", "ours.onnx", cwd=tmp_path)
+    model = onnx.load(tmp_path / "ours.onnx")
+    told = {each.key: json.loads(each.value) for each in model.metadata_props}
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "other.onnx")
+    words = ["predict", str(folder / "images" / "Coat"), "--topk", "3"]
+    expected = run(*words, "--model", "ours.onnx", cwd=tmp_path).stdout
+    words += ["--model", "other.onnx"]
+    assert "--labels FILE and --preprocess" in run(*words, cwd=tmp_path, code=1).stderr
+    (tmp_path / "labels.txt").write_text("\n".join(told["alexnet_tk.labels"]) + "\n")
+    assert "go together" in run(*words, "--labels", "labels.txt", cwd=tmp_path, code=2).stderr
+    preprocess = told["alexnet_tk.preprocess"]
+    (tmp_path / "p.toml").write_text(
+        "\n".join(f"{key} = {json.dumps(preprocess[key])}" for key in ("resize", "crop", "mean", "std"))
+    )
+    words += ["--labels", "labels.txt", "--preprocess", "p.toml"]
+    assert run(*words, cwd=tmp_path).stdout == expected
+    run(*words, "--output", "a.csv", cwd=tmp_path)
+    (tmp_path / "labels.txt").write_text("\n".join(reversed(told["alexnet_tk.labels"])))
+    error = run(*words, "--output", "a.csv", "--resume", cwd=tmp_path, code=1).stderr
+    assert "another settings" in error
+    assert "imagenet stands for 224×224" in run(*words[:-1], "imagenet", cwd=tmp_path, code=1).stderr
+
+
+def test_a_page_and_where_the_time_went(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("no picture")
+    words = ["predict", str(folder / "images" / "Coat"), "x.png", "--model", str(folder / "model.onnx")]
+    done = run(*words, "--report", "page.html", "--workers", "2", cwd=tmp_path, code=3)
+    assert "101 found, 100 answered; 1 failed (1 × not a picture that Pillow can read)" in done.stderr
+    stages = r"time: read \d+\.\d s, decode .* s, infer .* s in 2 workers, write .* s; a batch of 26: median"
+    assert re.search(stages, done.stderr)
+    assert re.search("p99 [0-9]+ ms; bound by (read|decode|infer|write): .* would help\n", done.stderr)
+    assert (tmp_path / "page.html").read_text().count("/9j/") == 100, "a JPEG for each picture"
+    assert "exists already" in run(*words, "--report", "page.html", cwd=tmp_path, code=1).stderr
+    for other, code in (("none/page.html", 1), (".", 1)):
+        assert "error: " in run(*words, "--report", other, cwd=tmp_path, code=code).stderr
+    words += ["--report", "page.html", "--overwrite"]
+    assert "one of them" in run(*words, "--resume", "--output", "a.csv", cwd=tmp_path, code=2).stderr
+    run(*words, "--strict", cwd=tmp_path, code=1)
+    assert (tmp_path / "page.html").read_text().count("/9j/") == 100, "the page of before"
+    assert "--output F.parquet" in run(*words, "--format", "parquet", cwd=tmp_path, code=2).stderr
