@@ -160,18 +160,18 @@ class Classifier:
         parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), batch_size)
         answers: Iterator[tuple[_Batch, list[Record]]]
         if self._on_cuda:
-            decoded = map_ahead(self._decode, parts, workers)
-            answers = (self._answer(batch, topk, thumbnails, pad_to=batch_size) for batch in decoded)
+            decoded = map_ahead(lambda part: self._decode(part, thumbnails), parts, workers)
+            answers = (self._answer(batch, topk, pad_to=batch_size) for batch in decoded)
         else:
             answers = map_ahead(
-                lambda part: self._answer(self._decode(part), topk, thumbnails), parts, workers
+                lambda part: self._answer(self._decode(part, thumbnails), topk), parts, workers
             )
         for batch, records in answers:
             if speed is not None:
                 speed.add(batch.read, batch.decode, batch.infer)
             yield from records
 
-    def _decode(self, pictures: list[tuple[str, Picture]]) -> "_Batch":
+    def _decode(self, pictures: list[tuple[str, Picture]], thumbnails: bool) -> "_Batch":
         preprocess, size = self._model.preprocess, self._model.image_size
         batch = _Batch([name for name, _ in pictures])
         for _, picture in pictures:
@@ -179,7 +179,9 @@ class Classifier:
             try:
                 source = _open(picture)
                 read = time.perf_counter()
-                batch.pixels.append(images.load(source, preprocess.resize, size, preprocess.filter))
+                pixels = images.load(source, preprocess.resize, size, preprocess.filter)
+                batch.pixels.append(pixels)
+                batch.thumbnails.append(_thumbnail(pixels) if thumbnails else b"")
                 batch.errors.append("")
             except PictureError as error:
                 batch.errors.append(str(error))
@@ -187,25 +189,22 @@ class Classifier:
             batch.decode += time.perf_counter() - read
         return batch
 
-    def _answer(
-        self, batch: "_Batch", topk: int, thumbnails: bool, pad_to: int = 0
-    ) -> "tuple[_Batch, list[Record]]":
+    def _answer(self, batch: "_Batch", topk: int, pad_to: int = 0) -> "tuple[_Batch, list[Record]]":
         """Records in the order of the batch; padding keeps the shape that CUDA has prepared for."""
         begun = time.perf_counter()
-        rows: Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64]]] = iter(())
+        rows: Iterator[tuple[NDArray[np.float32], NDArray[np.int64], bytes]] = iter(())
         if batch.pixels:
             blank = [np.zeros_like(batch.pixels[0])] * (pad_to - len(batch.pixels))
             probabilities = self._model.run(np.stack(batch.pixels + blank))[: len(batch.pixels)]
             best = np.argsort(-probabilities, axis=1, kind="stable")[:, :topk]
-            rows = zip(batch.pixels, probabilities, best, strict=True)
+            rows = zip(probabilities, best, batch.thumbnails, strict=True)
         records = []
         for path, error in zip(batch.paths, batch.errors, strict=True):
             if error:
                 records.append(Record(path, error))
                 continue
-            pixels, row, top = next(rows)
+            row, top, thumbnail = next(rows)
             labels = tuple(self.labels[i] for i in top)
-            thumbnail = _thumbnail(pixels) if thumbnails else b""
             records.append(Record(path, "", labels, tuple(row[top].tolist()), thumbnail))
         batch.infer = time.perf_counter() - begun
         return batch, records
@@ -244,6 +243,7 @@ class _Batch:
     paths: list[str]
     errors: list[str] = field(default_factory=list)
     pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    thumbnails: list[bytes] = field(default_factory=list)
     read: float = 0.0  # seconds
     decode: float = 0.0
     infer: float = 0.0

@@ -324,3 +324,32 @@ def test_the_callers_image_stays_as_it_is(classifier: Classifier, tmp_path: Path
     with Image.open(tmp_path / "a.jpg") as picture:
         list(classifier.classify([picture]))
         assert picture.size == (640, 480)
+
+
+def test_batches_suit_pictures_workers_and_memory(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pictures, workers, size in (
+        (None, 2, 32),
+        (0, 2, 32),
+        (1, 2, 1),
+        (63, 2, 32),
+        (65, 2, 17),  # two batches for each worker, and not one with 1 picture
+        (200, 2, 25),
+        (1_000, 2, 32),
+        (10**6, 8, 32),
+    ):
+        assert classifier.batch_size(pictures, workers) == size
+    # Half of 1 MB for four workers, 8 × 8 pixels of 128 bytes each: 15 pictures and a bit.
+    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: 10**6)
+    assert classifier.batch_size(None, 4) == 15
+    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: 10)
+    assert classifier.batch_size(None, 4) == 1
+    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: None)
+    assert classifier.batch_size(None, 4) == 32
+
+
+def test_batches_on_cuda_are_larger(as_on_cuda: tuple[Classifier, Watched]) -> None:
+    assert as_on_cuda[0].batch_size(None, 2) == 128
+    assert as_on_cuda[0].batch_size(100, 2) == 100
+    assert as_on_cuda[0].batch_size(150, 2) == 75

@@ -1,0 +1,48 @@
+"""What a run says of its own speed."""
+
+import pytest
+
+from alexnet_tk.inference.speed import Speed
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cuda", "bound"),
+    [
+        ({"decode": 1.0, "infer": 3.0}, False, "infer"),
+        ({"decode": 3.0, "infer": 1.0}, False, "decode"),
+        ({"read": 3.0, "infer": 1.0}, False, "read"),
+        # Four workers decode for eight seconds in two, while one thread feeds the device for three.
+        ({"decode": 8.0, "infer": 3.0}, True, "infer"),
+        ({"decode": 8.0, "infer": 3.0}, False, "decode"),
+        # Writing is one thread's work, too.
+        ({"decode": 8.0, "infer": 3.0, "write": 2.5}, False, "write"),
+    ],
+)
+def test_the_stage_that_the_others_wait_for(seconds: dict[str, float], cuda: bool, bound: str) -> None:
+    speed = Speed(4, 32, cuda)
+    for stage, value in seconds.items():
+        setattr(speed, stage, value)
+    assert speed.bound() == bound
+    assert f"bound by {bound}: {speed.advice()} would help" in str(speed)
+
+
+def test_advice_is_not_what_was_done_already() -> None:
+    advice = {
+        (cuda, precision): Speed(2, 32, cuda, precision, infer=1.0).advice()
+        for cuda in (False, True)
+        for precision in ("fp32", "int8", None)
+    }
+    assert "int8" in advice[False, "fp32"]
+    assert "int8" not in advice[False, "int8"]
+    assert "int8" not in advice[False, None], "a file from elsewhere can't be exported by us"
+    assert "GPU" in advice[False, "int8"]
+    assert "GPU" not in advice[True, "fp32"]
+
+
+def test_batches_by_their_rank() -> None:
+    speed = Speed(2, 32)
+    assert "median 0 ms" in str(speed), "no batch, no error"
+    for number in range(1, 202):
+        speed.add(0.0, 0.001, 0.001 * number)
+    assert "decode 0.2 s" in str(speed)
+    assert "a batch of 32: median 102 ms, p99 200 ms" in str(speed)
