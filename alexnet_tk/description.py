@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.errors import ModelError
+from alexnet_tk.errors import ModelError, OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.recipe import Network, Recipe
 
@@ -41,7 +41,7 @@ def describe(path: Path) -> Description:
         no such file, or none of ours; the ending .pt decides what it should be
 
     """
-    return _checkpoint(path) if path.suffix in (".pt", ".pth") else _onnx_file(path)
+    return _checkpoint(path) if path.suffix.lower() in (".pt", ".pth") else _onnx_file(path)
 
 
 def weight_shapes(network: Network, classes: int) -> dict[str, tuple[int, ...]]:
@@ -72,13 +72,15 @@ def draw_first_kernels(path: Path, picture: Path, *, overwrite: bool = False) ->
     """
     from alexnet_tk.training.plots import draw_filters
 
+    if picture.exists() and picture.samefile(path):
+        raise OutputError(f"{picture} is the model itself; name another file for the picture")
     refuse_existing(picture, overwrite)
     draw_filters(first_kernels(path), describe(path).network.towers, picture)
 
 
 def first_kernels(path: Path) -> NDArray[np.float32]:
     """c1's kernels in RGB, float (M, 3, K, K), of a checkpoint or an ONNX file; needs torch or onnx."""
-    if path.suffix in (".pt", ".pth"):
+    if path.suffix.lower() in (".pt", ".pth"):
         from alexnet_tk.training.checkpoint import Checkpoint
 
         checkpoint = Checkpoint.load(path)

@@ -6,6 +6,7 @@ read from TOML, changed by dotted keys such as `train.batch_size=256`, and trave
 dictionary in every checkpoint and ONNX file. Standard library only.
 """
 
+import reprlib
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -301,7 +302,9 @@ def _keys(cls: type = Recipe, prefix: str = "") -> list[str]:
 def from_table(cls: type[T], table: object, prefix: str) -> T:
     """A dataclass from a table, every value checked against its field's type; raises `RecipeError`."""
     if not isinstance(table, dict):
-        raise RecipeError(f"{prefix.rstrip('.') or 'the recipe'} is {table!r}; it must be a table")
+        raise RecipeError(
+            f"{prefix.rstrip('.') or 'the recipe'} is {reprlib.repr(table)}; it must be a table"
+        )
     hints = get_type_hints(cls)
     known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
     for name in table:
@@ -331,7 +334,7 @@ def _check(value: object, hint: Any, key: str) -> Any:
             raise RecipeError(f"{key} is larger than {MOST:,}, the most that makes sense")
         if choice in (int, bool, str) and type(value) is choice:
             return value
-    raise RecipeError(f"{key} is {value!r}; it must be {_wanted(hint)}")
+    raise RecipeError(f"{key} is {reprlib.repr(value)}; it must be {_wanted(hint)}")
 
 
 def _wanted(hint: Any) -> str:

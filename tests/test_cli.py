@@ -384,6 +384,7 @@ def test_a_name_can_not_write_lines_of_its_own(tmp_path: Path) -> None:
     assert done.stderr == "error: a\\nerror: \\x1b[31mb does not exist; name files or folders of pictures\n"
 
 
+@pytest.mark.slow
 def test_what_is_no_file_is_not_replaced(folder: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.onnx")
     model = str(folder / "model.pt")
@@ -484,7 +485,9 @@ def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
     assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "form", ["csv", *(pytest.param(form, marks=pytest.mark.slow) for form in ("jsonl", "parquet"))]
+)
 def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: str) -> None:
     """After SIGKILL at random moments the file is that of a run that was never disturbed, byte for byte."""
     chance = random.Random(form)

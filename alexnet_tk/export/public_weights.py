@@ -7,6 +7,7 @@ layers' attributes, not their names, say what is computed, so all versions of th
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from alexnet_tk.files import refuse_existing
 from alexnet_tk.inference.model import PREFIX
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import LRN, Convolution, Network, Recipe
-from alexnet_tk.training.checkpoint import FORMAT, Checkpoint, read_plain
+from alexnet_tk.training.checkpoint import FORMAT, Checkpoint, read_plain, require_numbers
 from alexnet_tk.training.statistics import Statistics
 
 LAYERS = ("c1", "c2", "c3", "c4", "c5", "f6", "f7", "f8")
@@ -132,6 +133,11 @@ def _from_torchvision(source: Path) -> tuple[str, Recipe, dict[str, Tensor]]:
             f"{source} holds {len(content)} tensors ({some}, …), not the {len(names)} of torchvision's "
             f"AlexNet; give {KNOWN}"
         )
+    for key, value in content.items():
+        try:
+            require_numbers(key, value)
+        except ValueError as error:
+            raise CheckpointError(f"{source} is broken: {error}") from error
     weights = {names[key]: value.detach().float().contiguous() for key, value in content.items()}
     return "torchvision-alexnet", zoo.recipe("torchvision-alexnet"), weights
 
@@ -228,6 +234,13 @@ class _Graph:
             init="caffe",
             lrn=_normalisation([layer for layer in layers if layer.kind == "LRN"]),
         )
+        sizes = network.sizes()
+        for layer, before, name in zip(
+            pools, ("c1", "pool1", "pool2"), ("pool1", "pool2", "pool5"), strict=True
+        ):
+            halves = (sizes[before] - 3) / 2
+            if sizes[name] != (ceil(halves) if _rounds_up(layer) else floor(halves)) + 1:
+                raise _UnknownError(f"{name} rounds its size in another way than other pools")
         return network, weights
 
     def _chain(self) -> Iterator[_Layer]:

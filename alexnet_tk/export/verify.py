@@ -97,7 +97,7 @@ def verify(
     found = Verification(
         len(pixels),
         pictures.source,
-        (1, BATCH),
+        (1, min(BATCH, len(pixels))),
         max(float(np.abs(have - want).max()), float(np.abs(single - want[: len(single)]).max())),
         _agreement(have, want, 1),
         _agreement(have, want, 5),

@@ -1,5 +1,6 @@
 """The file `model.pt`: a recipe, its weights and everything needed to use them."""
 
+import reprlib
 import warnings
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from alexnet_tk.training.statistics import Statistics
 
 FORMAT = "alexnet-tk.checkpoint/1"
 ADVICE = "`alexnet-tk train` makes a checkpoint"
-PLAIN = (torch.float32, torch.strided, "cpu")  # what every tensor of the weights is
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class Checkpoint:
         """
         content = read_plain(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
-            found = content.get("format") if isinstance(content, dict) else None
+            found = reprlib.repr(content.get("format") if isinstance(content, dict) else None)
             raise CheckpointError(
-                f"{path} is no checkpoint of alexnet-tk: its format is {found!r}, not {FORMAT!r}; "
+                f"{path} is no checkpoint of alexnet-tk: its format is {found}, not {FORMAT!r}; "
                 "`alexnet-tk train` makes one"
             )
         try:
@@ -108,15 +108,23 @@ class Checkpoint:
             wanted = AlexNet(self.recipe.network, len(self.labels)).state_dict()
         for name in sorted(wanted.keys() | self.weights.keys()):
             want, have = wanted.get(name), self.weights.get(name)
-            if isinstance(have, Tensor) and (have.dtype, have.layout, have.device.type) != PLAIN:
+            if isinstance(have, Tensor) and have.dtype != torch.float32:
                 raise ValueError(f"{name} is no float32 tensor with numbers in it")
-            if isinstance(have, Tensor) and have.untyped_storage().nbytes() < have.numel() * have.itemsize:
-                raise ValueError(f"{name} says that it is larger than it is")
+            if isinstance(have, Tensor):
+                require_numbers(name, have)
             if want is None or not isinstance(have, Tensor) or have.shape != want.shape:
                 shapes = [
                     None if each is None else tuple(getattr(each, "shape", ())) for each in (want, have)
                 ]
                 raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
+
+
+def require_numbers(name: str, tensor: Tensor) -> None:
+    """Raise `ValueError` unless a tensor from a file holds all the numbers that its shape speaks of."""
+    if (tensor.layout, tensor.device.type) != (torch.strided, "cpu") or not tensor.is_floating_point():
+        raise ValueError(f"{name} is no float32 tensor with numbers in it")
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise ValueError(f"{name} says that it is larger than it is")
 
 
 def save_plain(content: object, path: Path) -> None:
@@ -189,7 +197,7 @@ def _refuse_bomb(path: Path) -> None:
 
 def _list(value: object) -> list[str]:
     if not isinstance(value, list):
-        raise TypeError(f"a list of labels is {value!r:.50}")
+        raise TypeError(f"a list of labels is {reprlib.repr(value)}")
     return value
 
 

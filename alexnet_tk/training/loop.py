@@ -170,6 +170,8 @@ def _fit(
 
         # -- evaluate
         run.tally = tally.to_list()
+        if not (folder / "last.pt").exists():
+            save()  # or a kill after the first checkpoint would leave one that can't be gone on with
         figures, val = tally.figures(), trainer.evaluate(readers[1], evaluated)
 
         # -- save

@@ -1,7 +1,7 @@
 """One network on one device: a step of training, an evaluation, what a resumed run needs."""
 
 from collections.abc import Callable
-from math import log
+from math import isfinite, log
 from typing import Any
 
 import numpy as np
@@ -117,16 +117,22 @@ class Trainer:
             raise DataError(
                 f"no validation picture can be read; the first: {reader.split.name(index)}: {reason}"
             )
-        return tally.figures()
+        figures = tally.figures()
+        if not isfinite(figures.loss):
+            raise self._diverged("of validation")
+        return figures
 
     def check(self) -> float:
         """The running loss; this waits for the device. Raises `TrainingError` once it has been no number."""
         if (step := int(self._bad_step)) >= 0:
-            raise TrainingError(
-                f"the loss is no number since step {step} (lr {self.lr:g}); the checkpoints are from before; "
-                f"try --set train.lr={self.recipe.train.lr / 10:g}"
-            )
+            raise self._diverged(f"since step {step}")
         return float(self._loss) / (1 - MEMORY ** max(1, self.steps))  # the average began at 0
+
+    def _diverged(self, where: str) -> TrainingError:
+        return TrainingError(
+            f"the loss is no number {where} (lr {self.lr:g}); the checkpoints are from before; "
+            f"try --set train.lr={self.recipe.train.lr / 10:g}"
+        )
 
     def stalled(self) -> bool:
         """Whether the loss is still that of guessing, `train.stall` steps after the start."""

@@ -17,7 +17,7 @@ from torch import nn
 from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError, OutputError
 from alexnet_tk.export import Form, export
-from alexnet_tk.export.public_weights import import_weights
+from alexnet_tk.export.public_weights import TORCHVISION, import_weights
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -309,3 +309,18 @@ def test_an_output_that_exists_is_kept(tmp_path: Path, caffe: Graph) -> None:
     assert (tmp_path / "model.pt").read_text() == "precious"
     import_weights(tmp_path / "zoo.onnx", tmp_path / "model.pt", overwrite=True)
     assert len(Checkpoint.load(tmp_path / "model.pt").labels) == 1000
+
+
+def test_tensors_that_are_not_what_they_say(tmp_path: Path) -> None:
+    """A few bytes that speak of 20 GB, and tensors without numbers."""
+    shapes = {"weight": (50_000, 100_000), "bias": (10,)}
+    for name, tensor in (
+        ("larger", torch.zeros(1).expand(shapes["weight"])),
+        ("no float32", torch.zeros(3, dtype=torch.complex64)),
+        ("no float32", torch.zeros(3, device="meta")),
+    ):
+        keys = [f"{layer}.{part}" for layer in TORCHVISION.values() for part in shapes]
+        torch.save(dict.fromkeys(keys, tensor), tmp_path / "w.pth")
+        with pytest.raises(CheckpointError, match=name):
+            import_weights(tmp_path / "w.pth", tmp_path / "m.pt")
+    assert not (tmp_path / "m.pt").exists()
