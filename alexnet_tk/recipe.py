@@ -174,6 +174,7 @@ class Train:
     warmup: float = 0.0  # epochs in which lr rises to its value from a hundredth of it
     stall: int = 1000  # steps after which a loss still at ln(classes) means a new start; 0: never
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # of the arithmetic; weights stay float32
+    micro_batches: int = 4  # --parallel pipeline: the parts of a batch that are in flight
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -186,6 +187,7 @@ class Train:
         _require(self.patience >= 1, "train.patience", self.patience, "at least 1")
         _require(self.warmup >= 0, "train.warmup", self.warmup, "at least 0")
         _require(self.stall >= 0, "train.stall", self.stall, "at least 0")
+        _require(self.micro_batches >= 1, "train.micro_batches", self.micro_batches, "at least 1")
         _require(0 <= self.seed < 2**63, "train.seed", self.seed, "from 0 to 2^63 - 1")
 
     def epochs_for(self, pictures: int) -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet_tk.network.alexnet import AlexNet
+from alexnet_tk.network.alexnet import AlexNet, dropout_masks
 from alexnet_tk.network.lrn import local_response_norm
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.optim import PaperSGD
@@ -71,10 +71,18 @@ def step(batch: int, order: str, rounds: int) -> None:
     x, classes = torch.randn(batch, 3, 224, 224), torch.randint(0, 1000, (batch,))
     last = x.contiguous(memory_format=torch.channels_last)
 
-    def steps(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor) -> Callable[[], None]:
+    def plain_masks() -> Tensor:
+        return F.dropout(torch.ones(batch, sum(network.hidden)), network.dropout)
+
+    def our_masks() -> Tensor:
+        return dropout_masks(network, batch, 0, torch.device("cpu"))
+
+    def steps(
+        model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, masks: Callable[[], Tensor]
+    ) -> Callable[[], None]:
         def one() -> None:
             optimiser.zero_grad()
-            F.cross_entropy(model(x), classes).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(model(x, masks()), classes).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
 
         return one
@@ -86,7 +94,8 @@ def step(batch: int, order: str, rounds: int) -> None:
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sgd = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
     paper = PaperSGD(list(ours.parameters()), Recipe().train, 1e-3)
-    compare(f"step, batch {batch}, {order}", steps(plain, sgd, x), steps(ours, paper, last), rounds)
+    theirs, mine = steps(plain, sgd, x, plain_masks), steps(ours, paper, last, our_masks)
+    compare(f"step, batch {batch}, {order}", theirs, mine, rounds)
 
 
 def main() -> None:

@@ -71,8 +71,19 @@ def _prepare_process() -> None:
 def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> NoReturn:
     if ctx.meta.get("debug"):
         raise error
-    typer.echo(f"error: {printable(message)}", err=True)
+    if not _left_to_launcher(error):
+        typer.echo(f"error: {printable(message)}", err=True)
     raise typer.Exit(exit_code)
+
+
+def _left_to_launcher(error: BaseException) -> bool:
+    """Whether torch's launcher, which started this process among others, tells what ended it."""
+    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+        return False
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    get_error_handler().record_exception(error)
+    return True
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
@@ -115,3 +126,6 @@ def main(
 for command in (train, pack, export, predict, samples, show, doctor):
     app.command()(command)
 app.command("import")(import_weights)
+
+if __name__ == "__main__":
+    app()

@@ -1,5 +1,7 @@
 """`alexnet-tk train`."""
 
+import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,15 @@ import typer
 
 from .options import Debug, Device, Overwrite, Resume
 from .screen import screen
+
+
+class Parallel(StrEnum):
+    """How several processes share a network."""
+
+    DATA = "data"
+    TOWERS = "towers"
+    PIPELINE = "pipeline"
+    HYBRID = "hybrid"
 
 
 def train(
@@ -32,10 +43,23 @@ def train(
         Path | None, typer.Option(metavar="MODEL.PT", help="A checkpoint whose weights to start from.")
     ] = None,
     device: Device = "auto",
+    parallel: Annotated[
+        Parallel | None, typer.Option(help="How several processes share the work. [default: data]")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes to start, one for each GPU.")
+    ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on pictures and write the best weights to a checkpoint."""
+    from alexnet_tk.training.parallel.world import is_first, started_by_launcher
+
+    if gpus is not None and gpus > 1 and not started_by_launcher():
+        from alexnet_tk.training.parallel.launch import launch
+
+        launch(gpus, "alexnet_tk.cli.main", sys.argv[1:])
+        return
     with screen() as show:
         from alexnet_tk.training import train as train_network
 
@@ -48,9 +72,12 @@ def train(
             overwrite=overwrite,
             initial=init,
             device=device,
+            parallel=None if parallel is None else parallel.value,
             compile=compile,
             progress=show,
         )
+    if not is_first():
+        return
     figures = best.training["figures"]
     typer.echo(
         f"{output}: epoch {figures['epoch']}, validation top-1 {figures['val_top1']:.1%}, "

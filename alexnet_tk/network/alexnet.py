@@ -82,18 +82,35 @@ class AlexNet(nn.Module):
 
         self.norm = LocalResponseNorm(network.lrn, towers)
         self.pool = nn.MaxPool2d(3, 2, ceil_mode=network.pool_ceil)
-        self.dropout = nn.Dropout(network.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of normalised pictures (N, 3, S, S)."""
+    def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Logits (N, classes) of normalised pictures (N, 3, S, S).
+
+        `masks`, as `dropout_masks` draws them, are for training. A network that lacks one half of its layers
+        passes its input through that half, so that it can be one stage of two.
+        """
+        if hasattr(self, "c1"):
+            x = self.convolutions(x)  # (N, 9216)
+        return self.fully_connected(x, masks) if hasattr(self, "f6") else x
+
+    def convolutions(self, x: Tensor) -> Tensor:
+        """What c1 to c5 make of normalised pictures (N, 3, S, S): (N, 9216)."""
         x = self.pool_and_norm(F.relu(self.c1(x)))  # (N, 96, 55, 55) → (N, 96, 27, 27)
         x = self.pool_and_norm(F.relu(self.c2(x)))  # (N, 256, 27, 27) → (N, 256, 13, 13)
         x = F.relu(self.c3(x))  # (N, 384, 13, 13)
         x = F.relu(self.c4(x))  # (N, 384, 13, 13)
         x = self.pool(F.relu(self.c5(x)))  # (N, 256, 13, 13) → (N, 256, 6, 6)
-        x = torch.flatten(x, 1)  # (N, 9216)
-        x = self.dropout(F.relu(self.f6(x)))  # (N, 4096)
-        x = self.dropout(F.relu(self.f7(x)))  # (N, 4096)
+        return torch.flatten(x, 1)  # (N, 9216)
+
+    def fully_connected(self, x: Tensor, masks: Tensor | None) -> Tensor:
+        """What f6 to f8 make of that: logits (N, classes)."""
+        x = F.relu(self.f6(x))  # (N, 4096)
+        width = x.shape[1]
+        if masks is not None:
+            x = x * masks[:, :width].to(x.dtype)
+        x = F.relu(self.f7(x))  # (N, 4096)
+        if masks is not None:
+            x = x * masks[:, width:].to(x.dtype)
         return self.f8(x)  # type: ignore[no-any-return]  # (N, classes)
 
     def pool_and_norm(self, x: Tensor) -> Tensor:
@@ -113,6 +130,18 @@ class AlexNet(nn.Module):
                 sigma = sqrt(2 / layer.weight[0].numel())
             layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * sigma)
             layer.bias.fill_(bias)  # type: ignore[union-attr]
+
+
+def dropout_masks(network: Network, pictures: int, seed: int, device: torch.device) -> Tensor:
+    """What the units of f6 and f7 are multiplied by in a step of training, section 4.2.
+
+    Half of them by 0 and, so that nothing has to be scaled in a prediction, the others by 2; float
+    (N, 4096 + 4096). The same for the same seed, number of pictures and kind of device.
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    keep = 1 - network.dropout
+    masks = torch.empty(pictures, sum(network.hidden), device=device)
+    return masks.bernoulli_(keep, generator=generator).div_(keep)
 
 
 def normalise(pictures: Tensor, mean: Tensor, std: Tensor, color: Literal["RGB", "BGR"]) -> Tensor:

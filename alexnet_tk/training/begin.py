@@ -4,12 +4,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from alexnet_tk import zoo
 from alexnet_tk.errors import DataError, RecipeError
+from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Data, Reader, built_in_sample, from_folder
 from alexnet_tk.training.packed import is_packed, open_packed
+from alexnet_tk.training.parallel import World
 from alexnet_tk.training.progress import Progress
 from alexnet_tk.training.run import Run
 from alexnet_tk.training.statistics import Statistics
@@ -43,6 +47,16 @@ def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
     return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
 
 
+def require_same_pictures(world: World, pictures: Data) -> None:
+    """Raise `DataError` unless all processes, maybe on several machines, have found the same pictures."""
+    found = world.each(pictures.fingerprint())
+    other = [rank for rank, each in enumerate(found) if each != found[0]]
+    if other:
+        raise DataError(
+            f"process {other[0]} finds other pictures than process 0; every machine needs the same DATA"
+        )
+
+
 def check_same(run: Run, pictures: Data, recipe: str | None, settings: tuple[str, ...], output: Path) -> None:
     """Raise unless what is asked for now is what the run was begun with."""
     if pictures.fingerprint() != run.fingerprint:
@@ -60,7 +74,8 @@ def take_weights(
     trainer: Trainer, start: Checkpoint, labels: list[str], source: Path, progress: Progress
 ) -> None:
     """Begin with another checkpoint's weights; layers of another shape, or for other labels, start afresh."""
-    own = trainer.weights()
+    with torch.device("meta"):
+        own = AlexNet(trainer.recipe.network, trainer.classes).state_dict()
     fits = {
         name: each
         for name, each in start.weights.items()

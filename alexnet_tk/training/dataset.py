@@ -176,13 +176,16 @@ def _tenth(classes: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures of one step: uint8 (B, S, S, 3), their numbers in the split and their classes, int64 (B,)."""
+    """The pictures of a step that this process reads and that can be read, B of them."""
 
-    pictures: NDArray[np.uint8]
-    indices: NDArray[np.int64]
-    classes: NDArray[np.int64]
+    pictures: NDArray[np.uint8]  # (B, S, S, 3)
+    indices: NDArray[np.int64]  # (B,) their numbers in the split
+    classes: NDArray[np.int64]  # (B,)
+    slots: NDArray[np.int64]  # (B,) their places in the batch
+    total: int  # pictures of the whole batch, read by any process or by none
 
 
+ALL = slice(0, None)  # of a batch's pictures
 Crop = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]  # of a picture and its number
 
 
@@ -190,12 +193,14 @@ class Reader:
     """Reads batches of a split ahead, in one thread for each usable core.
 
     Order and content do not depend on the threads. A picture that can't be read is left out of its
-    batch; `failures` holds the reason for each.
+    batch; `failures` holds the reason for each. Of several processes each reads its own `slots` of every
+    batch.
     """
 
-    def __init__(self, split: Split, preprocess: Preprocess) -> None:
+    def __init__(self, split: Split, preprocess: Preprocess, slots: slice = ALL) -> None:
         self.split = split
         self.preprocess = preprocess
+        self.slots = slots
         self.failures: dict[int, str] = {}
 
     def batches(
@@ -211,15 +216,19 @@ class Reader:
     def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
         pictures = np.empty((0, 0, 0, 3), np.uint8)
         kept: list[int] = []
-        for index in part.tolist():
+        slots: list[int] = []
+        mine = part[self.slots]
+        for slot, index in enumerate(mine.tolist(), self.slots.start):
             try:
                 picture = crop(self.split.read(index, self.preprocess), index)
             except PictureError as error:
                 self.failures[index] = str(error)
                 continue
             if not kept:  # now its shape is known
-                pictures = np.empty((len(part), *picture.shape), np.uint8)
+                pictures = np.empty((len(mine), *picture.shape), np.uint8)
             pictures[len(kept)] = picture
             kept.append(index)
+            slots.append(slot)
         indices = np.array(kept, dtype=np.int64)
-        return Batch(pictures[: len(kept)], indices, self.split.classes[indices])
+        classes = self.split.classes[indices]
+        return Batch(pictures[: len(kept)], indices, classes, np.array(slots, dtype=np.int64), len(part))

@@ -5,11 +5,14 @@ import re
 import torch
 
 from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.training.parallel.world import local_rank, started_by_launcher
 from alexnet_tk.training.progress import Progress
 
 
 def choose_device(name: str, progress: Progress) -> torch.device:
     """The device of that name; "auto" takes CUDA where torch can use it, and says what it took and why.
+
+    Of several processes on a machine each takes the CUDA device of its own number.
 
     Raises
     ------
@@ -22,8 +25,9 @@ def choose_device(name: str, progress: Progress) -> torch.device:
     available = torch.cuda.is_available()
     if name == "auto":
         if available:
-            progress.say(f"device: cuda, {torch.cuda.get_device_name()}")
-            return torch.device("cuda")
+            device = _numbered(torch.device("cuda"))
+            progress.say(f"device: {device}, {torch.cuda.get_device_name(device)}")
+            return device
         progress.say(f"device: cpu, {torch.get_num_threads()} threads ({why_no_cuda()})")
         return torch.device("cpu")
     if re.fullmatch(r"cuda(:\d+)?", name) is None:
@@ -31,9 +35,17 @@ def choose_device(name: str, progress: Progress) -> torch.device:
     if not available:
         raise DeviceError(f"--device {name}: {why_no_cuda()}; --device cpu works everywhere")
     device = torch.device(name)
+    if device.index is not None and started_by_launcher():
+        raise UsageError(f"--device {name} is one device; several processes take --device cuda")
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    if started_by_launcher():
+        device = torch.device("cuda", local_rank())
     if (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0"
+            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0"
         )
     return device
 

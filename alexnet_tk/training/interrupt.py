@@ -22,8 +22,10 @@ class Interrupt:
 
 
 @contextmanager
-def deferred() -> Iterator[Interrupt]:
-    """The first signal waits for `check`; a second one stops at once.
+def deferred(patient: bool = False) -> Iterator[Interrupt]:
+    """The first signal waits for `check`; a second one stops at once, unless `patient`.
+
+    Of several processes each may be sent the same signal twice, by the terminal and by its launcher.
 
     In a thread other than the main one, where Python delivers no signals, nothing is changed; a signal
     that is ignored, as nohup and the shell's & have it, stays ignored.
@@ -41,7 +43,8 @@ def deferred() -> Iterator[Interrupt]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         interrupt.number = number
-        restore()
+        if not patient:
+            restore()
 
     for number in before:
         signal.signal(number, handle)

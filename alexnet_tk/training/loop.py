@@ -2,19 +2,30 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.files import make_folder, refuse_existing
 from alexnet_tk.training.augment import Epoch
-from alexnet_tk.training.begin import check_same, choose_recipe, measure_colours, open_pictures, take_weights
+from alexnet_tk.training.begin import (
+    check_same,
+    choose_recipe,
+    measure_colours,
+    open_pictures,
+    require_same_pictures,
+    take_weights,
+)
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Batch, Data, Reader
 from alexnet_tk.training.device import choose_device
 from alexnet_tk.training.interrupt import Interrupt, deferred
 from alexnet_tk.training.metrics import Tally
+from alexnet_tk.training.parallel import Mode, joined
+from alexnet_tk.training.parallel.world import is_first, restarted
 from alexnet_tk.training.progress import Progress, Silence
 from alexnet_tk.training.run import Board, Run
 from alexnet_tk.training.trainer import Trainer
@@ -34,13 +45,15 @@ def train(
     overwrite: bool = False,
     initial: Path | None = None,
     device: str = "auto",
+    parallel: Mode | None = None,
     compile: bool = False,
     progress: Progress | None = None,
 ) -> Checkpoint:
     """Train a network and write the best weights that were seen, after every epoch that is better.
 
-    On the CPU the same pictures, recipe and number of threads give the same weights, bit for bit.
-    torch's global random state is set in every step: dropout is a function of (seed, step).
+    On the CPU the same pictures, recipe and number of threads give the same weights, bit for bit. In
+    each of the processes that torchrun starts, all with the same arguments, this is a part of one run:
+    the first one reads and writes checkpoints and tells `progress`, and all return the result.
 
     Parameters
     ----------
@@ -63,6 +76,8 @@ def train(
         a checkpoint to start from: its recipe, unless another is asked for, and all weights that fit
     device
         "auto", "cpu", "cuda" or "cuda:N"
+    parallel
+        how several processes share the work; None: "data", or one process
     compile
         run the network through `torch.compile`
     progress
@@ -74,50 +89,61 @@ def train(
 
     Raises
     ------
-    RecipeError, DataError, CheckpointError, DeviceError, OutputError, TrainingError
+    RecipeError, UsageError, DataError, CheckpointError, DeviceError, OutputError, TrainingError
 
     """
-    progress = progress or Silence()
     if recipe is not None:
         zoo.recipe(recipe).override(*settings)  # a mistake here should cost no look at the pictures
+    progress = progress if progress is not None and is_first() else Silence()
     folder = output.parent / "runs" / output.stem
-    going_on = resume and (folder / "last.pt").exists()
-    refuse_existing(output, overwrite or going_on)
-    start = None if initial is None else Checkpoint.load(initial)
-    target = choose_device(device, progress)
-    pictures, statistics = open_pictures(data, progress)
-    progress.say(
-        f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(pictures.train.classes):,} training and "
-        f"{len(pictures.val.classes):,} validation pictures in {len(pictures.labels)} classes"
-    )
-    state = None
-    if going_on:
-        run, state = Run.load(folder / "last.pt")
-        check_same(run, pictures, recipe, settings, output)
-        if run.finished and (folder / PLOTS[-1]).exists():
+    going_on = (resume or restarted()) and (folder / "last.pt").exists()
+    if is_first():
+        refuse_existing(output, overwrite or going_on)
+
+    with joined(choose_device(device, progress)) as world:
+        start = None if initial is None else world.once(lambda: Checkpoint.load(initial))
+        pictures, statistics = open_pictures(data, progress)
+        progress.say(
+            f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(pictures.train.classes):,} training "
+            f"and {len(pictures.val.classes):,} validation pictures in {len(pictures.labels)} classes"
+        )
+        require_same_pictures(world, pictures)
+
+        def begin() -> tuple[Run, dict[str, Any] | None]:
+            if going_on:
+                run, state = Run.load(folder / "last.pt")
+                check_same(run, pictures, recipe, settings, output)
+                return run, state
+            name, plan = choose_recipe(data, pictures, recipe, settings, start)
+            progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
+            colours = statistics or measure_colours(data, pictures, plan, progress)
+            make_folder(folder)
+            for name in ("last.pt", "metrics.jsonl", "unreadable.txt", *PLOTS):  # of an earlier run
+                (folder / name).unlink(missing_ok=True)
+            return Run(plan, plan, colours, pictures.fingerprint()), None
+
+        run, state = world.once(begin)
+        if run.finished and world.once((folder / PLOTS[-1]).exists):
             progress.say(f"{output}: this run has finished, nothing is left to do")
-            return Checkpoint.load(output)
-        progress.say(f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps")
-    else:
-        name, plan = choose_recipe(data, pictures, recipe, settings, start)
-        progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
-        statistics = statistics or measure_colours(data, pictures, plan, progress)
-        run = Run(plan, plan, statistics, pictures.fingerprint())
-        make_folder(folder)
-        for name in ("last.pt", "metrics.jsonl", "unreadable.txt", *PLOTS):  # of an earlier run
-            (folder / name).unlink(missing_ok=True)
-    trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
-    if state is not None:
-        trainer.restore(state)
-    elif start is not None and initial is not None:
-        take_weights(trainer, start, pictures.labels, initial, progress)
-    with deferred() as interrupt:
-        try:
-            return _fit(run, trainer, pictures, output, folder, interrupt, progress)
-        except Stalled:
-            run = _start_again(run, trainer, progress)
-            trainer = Trainer(run.recipe, run.statistics, len(pictures.labels), target, compile)
-            return _fit(run, trainer, pictures, output, folder, interrupt, progress)
+            return world.once(lambda: Checkpoint.load(output))
+
+        def new_trainer() -> Trainer:
+            return Trainer(run.recipe, run.statistics, len(pictures.labels), world, parallel, compile)
+
+        trainer = new_trainer()
+        if state is not None:
+            progress.say(
+                f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps"
+            )
+            trainer.restore(state)
+        elif start is not None and initial is not None:
+            take_weights(trainer, start, pictures.labels, initial, progress)
+        with deferred(patient=world.size > 1) as interrupt:
+            try:
+                return _fit(run, trainer, pictures, output, folder, interrupt, progress)
+            except Stalled:
+                run = _start_again(run, trainer, progress)
+                return _fit(run, new_trainer(), pictures, output, folder, interrupt, progress)
 
 
 def _fit(
@@ -132,14 +158,22 @@ def _fit(
     """The loop itself. Whatever ends it, `last.pt` holds a moment between two steps."""
     count, val_count = len(data.train.classes), len(data.val.classes)
     epochs, batch_size = int(run.recipe.train.epochs), run.recipe.train.batch_size
-    readers = [Reader(split, run.recipe.preprocess) for split in (data.train, data.val)]
+    world, slots = trainer.world, trainer.spread.slots
+    splits = [data.train, data.val]
+    readers = [Reader(split, run.recipe.preprocess, slots) for split in splits]
     for reader, failures in zip(readers, run.failures, strict=True):
         reader.failures = dict(failures)
     look_every = 1 if trainer.device.type == "cpu" else LOOK_EVERY
-    board = Board(folder, run.epoch)
+    board = Board(folder, run.epoch) if world.first else None
     progress.begin("training", epochs * (count + val_count))
     progress.advance(run.epoch * (count + val_count) + min(run.batch * batch_size, count))
     saved = time.monotonic()
+
+    def due() -> bool:
+        """Whether to save now: after a while, or because a signal came to any of the processes."""
+        asked = world.most(2 * (interrupt.number or 0) + (time.monotonic() - saved > SAVE_EVERY))
+        interrupt.number = asked // 2 or None
+        return asked > 0
 
     def save() -> None:
         nonlocal saved
@@ -149,28 +183,29 @@ def _fit(
         interrupt.check()
 
     def evaluated(batch: Batch, logits: Tensor) -> None:
-        progress.advance(len(batch.indices))
-        if interrupt.number is not None:
+        progress.advance(batch.total)
+        if due() and interrupt.number is not None:
             save()
 
     while run.epoch < epochs and not run.finished:
         # -- step
-        draws, tally = Epoch.draw(run.recipe, run.epoch, count), Tally(trainer.device)
+        draws, tally = Epoch.draw(run.recipe, run.epoch, count), Tally(world)
         tally.add_list(run.tally)
         for batch in readers[0].batches(draws.order[run.batch * batch_size :], batch_size, draws.crop):
-            if len(batch.indices):
-                tally.add(*trainer.step(batch, draws, at=run.epoch + tally.pictures / count))
+            if not trainer.idle(batch):
+                tally.add(*trainer.step(batch, draws, at=run.epoch + run.batch * batch_size / count))
             run.batch += 1
-            progress.advance(len(batch.indices), trainer.check() if trainer.steps % look_every == 0 else None)
+            look = trainer.steps % look_every == 0
+            progress.advance(batch.total, trainer.check() if look else None)
             if not run.restarts and trainer.stalled():
                 raise Stalled
-            if interrupt.number is not None or time.monotonic() - saved > SAVE_EVERY:
+            if (look or world.size == 1) and due():
                 run.tally = tally.to_list()
                 save()
 
         # -- evaluate
         run.tally = tally.to_list()
-        if not (folder / "last.pt").exists():
+        if not world.once((folder / "last.pt").exists):
             save()  # or a kill after the first checkpoint would leave one that can't be gone on with
         figures, val = tally.figures(), trainer.evaluate(readers[1], evaluated)
 
@@ -181,38 +216,47 @@ def _fit(
         run.history.append({"epoch": run.epoch, "loss": figures.loss} | val.named("val_"))
         if better:
             run.best = run.epoch
-            _checkpoint(run, trainer, data).save(output)
+            checkpoint = _checkpoint(run, trainer, data)
+            if world.first:
+                checkpoint.save(output)
         run.finished = trainer.finished(val) or run.epoch == epochs
-        failed = run.list_failures(folder / "unreadable.txt", readers)
-        run.write_metrics(folder / "metrics.jsonl")
+        failures = [trainer.failures(reader) for reader in readers]
+        if world.first:
+            failed = run.list_failures(folder / "unreadable.txt", splits, failures)
+            run.write_metrics(folder / "metrics.jsonl")
         save()
 
         # -- log
         progress.epoch(run.epoch, epochs, figures, val, better)
-        if failed:
+        if world.first and failed:
             progress.say(
                 f"pictures that can't be read and are left out: {failed}; {folder}/unreadable.txt lists them"
             )
-        board.add(run.history[-1], trainer.lr)
+        if board is not None:
+            board.add(run.history[-1], trainer.lr)
         if run.finished and run.epoch < epochs:
             progress.say(f"validation no longer improves, after {run.recipe.train.drops} drops of lr: done")
 
-    best = Checkpoint.load(output)
+    best = world.once(lambda: Checkpoint.load(output))
     _draw(best, run, trainer, readers[1], folder)
     return best
 
 
 def _draw(best: Checkpoint, run: Run, trainer: Trainer, reader: Reader, folder: Path) -> None:
     """The pictures of a finished run."""
-    from alexnet_tk.training import plots  # matplotlib takes a second to load
-
     trainer.set_weights(best.weights)
     counts = np.zeros((len(best.labels), len(best.labels)), dtype=np.int64)
 
     def count(batch: Batch, logits: Tensor) -> None:
-        np.add.at(counts, (batch.classes, logits.argmax(1).cpu().numpy()), 1)
+        if len(logits):
+            np.add.at(counts, (batch.classes, logits.argmax(1).cpu().numpy()), 1)
 
     trainer.evaluate(reader, count)
+    counts = trainer.world.total(torch.from_numpy(counts)).numpy()
+    if not trainer.world.first:
+        return
+    from alexnet_tk.training import plots  # matplotlib takes a second to load
+
     curves, confusion, filters = (folder / name for name in PLOTS)
     plots.draw_curves(run.history, curves)
     plots.draw_confusion(counts, best.labels, confusion)

@@ -14,7 +14,7 @@ from alexnet_tk.errors import CheckpointError, OutputError, printable
 from alexnet_tk.files import replacing
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import read_plain, save_plain
-from alexnet_tk.training.dataset import Reader
+from alexnet_tk.training.dataset import Split
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
 
@@ -39,14 +39,17 @@ class Run:
     failures: list[dict[int, str]] = field(default_factory=lambda: [{}, {}])  # training, validation
 
     def save(self, path: Path, trainer: Trainer) -> None:
-        """Write `last.pt`, whole or not at all; raises `OutputError`."""
+        """Write `last.pt`, whole or not at all; the first process does. Raises `OutputError`."""
+        state = trainer.state()
+        if not trainer.world.first:
+            return
         content = {each: getattr(self, each) for each in self.__dataclass_fields__}
         content |= {
             "asked": self.asked.to_dict(),
             "recipe": self.recipe.to_dict(),
             "statistics": asdict(self.statistics),
         }
-        save_plain({"format": FORMAT, "run": content, "trainer": trainer.state()}, path)
+        save_plain({"format": FORMAT, "run": content, "trainer": state}, path)
 
     @classmethod
     def load(cls, path: Path) -> tuple["Run", dict[str, Any]]:
@@ -67,16 +70,15 @@ class Run:
         with replacing(path) as part:
             part.write_text("".join(json.dumps(line) + "\n" for line in self.history), encoding="utf-8")
 
-    def list_failures(self, path: Path, readers: list[Reader]) -> int | None:
+    def list_failures(self, path: Path, splits: list[Split], failures: list[dict[int, str]]) -> int | None:
         """Write the pictures that could not be read so far; their number, if there are more than before."""
-        known = [reader.failures for reader in readers]
-        if known == self.failures:
+        if failures == self.failures:
             return None
-        self.failures = [dict(each) for each in known]
+        self.failures = failures
         lines = [
-            f"{printable(reader.split.name(index))}\t{reason}\n"
-            for reader in readers
-            for index, reason in sorted(reader.failures.items())
+            f"{printable(split.name(index))}\t{reason}\n"
+            for split, reasons in zip(splits, failures, strict=True)
+            for index, reason in sorted(reasons.items())
         ]
         with replacing(path) as part:
             part.write_text("".join(lines), encoding="utf-8")

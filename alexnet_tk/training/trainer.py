@@ -1,21 +1,23 @@
-"""One network on one device: a step of training, an evaluation, what a resumed run needs."""
+"""A network in training: its steps, its evaluation, what a resumed run needs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import isfinite, log
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from alexnet_tk.errors import DataError, TrainingError
-from alexnet_tk.network.alexnet import AlexNet, normalise
+from alexnet_tk.network.alexnet import AlexNet, dropout_masks, normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import Epoch, centre
 from alexnet_tk.training.dataset import Batch, Reader
 from alexnet_tk.training.metrics import Figures, Tally
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
+from alexnet_tk.training.parallel import Mode, World, spread
 from alexnet_tk.training.statistics import Statistics
 
 # Of ln(classes): where the loss of a network stays that has learned nothing but the classes' frequencies. One
@@ -26,37 +28,45 @@ MEMORY = 0.99  # of the running loss: what a step leaves of the average before i
 
 
 class Trainer:
-    """A network, its optimiser and the device they are on."""
+    """A network, its optimiser and the devices they are on; in every process of a world one of these.
+
+    What a method returns is the same in every process unless it says otherwise, and all of them must
+    call it.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
         statistics: Statistics,
         classes: int,
-        device: torch.device,
+        world: World,
+        mode: Mode | None = None,
         compile: bool = False,
     ) -> None:
-        self.recipe, self.statistics, self.classes, self.device = recipe, statistics, classes, device
+        self.recipe, self.statistics, self.classes = recipe, statistics, classes
+        self.world, self.device = world, world.device
         model = AlexNet(recipe.network, classes)
         model.initialise(recipe.train.seed)
         # Pixels as rows, maps as columns: faster convolutions, and what the LRN operator works on.
-        self.model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimiser = PaperSGD(list(self.model.parameters()), recipe.train, recipe.train.lr)
+        model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        half = _half_precision(recipe.train.precision, self.device)
+        self.spread = spread(model, recipe, world, mode, half, compile)
+        self.optimiser = PaperSGD(list(self.spread.parameters.values()), recipe.train, recipe.train.lr)
         self.plateau = Plateau(recipe.train)
         self.steps = 0
         preprocess = recipe.preprocess
         mean = statistics.mean if preprocess.mean == "dataset" else preprocess.mean
-        self._mean = torch.tensor(mean, device=device)
-        self._std = torch.tensor(preprocess.std, device=device)
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(self.model) if compile else self.model
-        self._half = _half_precision(recipe.train.precision, device)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._half == torch.float16)
-        # On the device, so that a step waits for nothing: the running loss, and the first step that had none.
-        self._loss = torch.zeros((), device=device)
-        self._bad_step = torch.full((), -1, device=device)
+        self._mean = torch.tensor(mean, device=self.device)
+        self._std = torch.tensor(preprocess.std, device=self.device)
+        # On the device, so that a step waits for nothing: this process's share of the running loss, and the
+        # first step that had none.
+        self._loss = torch.zeros((), device=self.device)
+        self._bad_step = torch.full((), -1, device=self.device)
 
     def step(self, batch: Batch, draws: Epoch, at: float) -> tuple[Tensor, Tensor]:
-        """One step of gradient descent; `at` counts epochs. Returns logits (B, classes) and classes (B,).
+        """One step of gradient descent; `at` counts epochs.
+
+        Returns logits (B, classes) and classes (B,) of the pictures that this process counts.
 
         Raises
         ------
@@ -65,21 +75,20 @@ class Trainer:
 
         """
         train = self.recipe.train
-        self.model.train()
-        # Dropout is a function of (seed, step), so that a resumed run draws the same masks.
-        masks = np.random.SeedSequence([train.seed, self.steps]).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(masks >> np.uint64(1)))
+        # Dropout is a function of (seed, step) for the whole batch, however it is spread.
+        seed = int(np.random.SeedSequence([train.seed, self.steps]).generate_state(1, np.uint64)[0] >> 1)
         self.optimiser.set_lr(learning_rate(train, int(train.epochs), at, self.plateau.drops))
         try:
-            pictures, classes = self._to_device(batch)
+            part = self._part(batch)
             color = self.recipe.preprocess.color
-            x = draws.network_input(pictures, batch.indices, self.statistics, self._mean, self._std, color)
-            logits = self._logits(x)
-            loss = F.cross_entropy(logits, classes)
+            x = draws.network_input(
+                part.pictures, part.indices, self.statistics, self._mean, self._std, color
+            )
+            masks = dropout_masks(self.recipe.network, train.batch_size, seed, self.device)
             self.optimiser.zero_grad()
-            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self._scaler.step(self.optimiser)
-            self._scaler.update()
+            loss, logits = self.spread.step(x, part.classes, part.weights, masks, part.slots)
+            self.spread.scaler.step(self.optimiser)
+            self.spread.scaler.update()
         except RuntimeError as error:  # the CPU's allocator has no error of its own
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
                 raise TrainingError(
@@ -90,43 +99,50 @@ class Trainer:
                 why = " ".join(str(error).split("\n\n")[0].split())
                 raise TrainingError(f"torch.compile failed: {why}; train without --compile") from error
             raise
-        self._watch(loss.detach())
+        self._watch(loss)
         self.steps += 1
-        return logits.detach(), classes
+        return self._counted(part, logits)
 
     @torch.no_grad()
     def evaluate(self, reader: Reader, each: Callable[[Batch, Tensor], None]) -> Figures:
         """Loss and accuracy on the centre crops of a split; raises `DataError` if none can be read.
 
-        `each` is called with every batch and its logits (B, classes).
+        `each` is called with every batch and the logits (B, classes) of those of its pictures that this
+        process counts, all or none.
         """
-        self.model.eval()
-        size, tally = self.recipe.network.image_size, Tally(self.device)
+        size, tally = self.recipe.network.image_size, Tally(self.world)
         order = np.arange(len(reader.split.classes))
         batch_size = self.recipe.train.batch_size
         for batch in reader.batches(order, batch_size, lambda picture, _: centre(picture, size)):
-            if len(batch.indices):
-                pictures, classes = self._to_device(batch)
-                logits = self._logits(
-                    normalise(pictures, self._mean, self._std, self.recipe.preprocess.color)
-                )
-                tally.add(logits, classes)
-                each(batch, logits)
-        if not tally.pictures:
-            index, reason = next(iter(reader.failures.items()))
+            if self.idle(batch):
+                continue
+            logits, classes = self._answer(batch)
+            tally.add(logits, classes)
+            each(batch, logits)
+        figures = tally.figures()
+        if not figures.pictures:
+            index, reason = next(iter(self.failures(reader).items()))
             raise DataError(
                 f"no validation picture can be read; the first: {reader.split.name(index)}: {reason}"
             )
-        figures = tally.figures()
         if not isfinite(figures.loss):
             raise self._diverged("of validation")
         return figures
 
+    def idle(self, batch: Batch) -> bool:
+        """Whether to skip a batch: nothing in it can be read, and no other process waits for this one."""
+        return self.world.size == 1 and not len(batch.indices)
+
+    def failures(self, reader: Reader) -> dict[int, str]:
+        """The pictures that any process could not read, and why."""
+        return dict(item for each in self.world.each(reader.failures) for item in each.items())
+
     def check(self) -> float:
         """The running loss; this waits for the device. Raises `TrainingError` once it has been no number."""
-        if (step := int(self._bad_step)) >= 0:
+        if (step := self.world.most(int(self._bad_step))) >= 0:
             raise self._diverged(f"since step {step}")
-        return float(self._loss) / (1 - MEMORY ** max(1, self.steps))  # the average began at 0
+        # The average began at 0.
+        return float(self.world.total(self._loss)) / (1 - MEMORY ** max(1, self.steps))
 
     def _diverged(self, where: str) -> TrainingError:
         return TrainingError(
@@ -152,57 +168,119 @@ class Trainer:
         return lr
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the canonical weights, on the CPU and in the plain layout."""
-        return {name: _on_cpu(each) for name, each in self.model.state_dict().items()}
+        """A copy of the canonical weights, on the CPU and in the plain layout; nothing but on the first."""
+        own = {name: _on_cpu(each) for name, each in self.spread.parameters.items()}
+        return self.spread.canonical(own)
 
+    @torch.no_grad()
     def set_weights(self, weights: dict[str, Tensor]) -> None:
         """Take canonical weights over, all or some of them."""
-        self.model.load_state_dict(weights, strict=False)
+        for name, rows in self.spread.own_rows(weights).items():
+            self.spread.parameters[name].copy_(rows)
 
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs to take the same steps, as tensors and plain values."""
+        """All that a resumed run needs to take the same steps, as tensors and plain values.
+
+        Tensors are canonical, so that any number of processes in any mode can go on; only the first process
+        gets them.
+        """
         momentum = {
             name: _on_cpu(self.optimiser.state[parameter]["momentum_buffer"])
-            for name, parameter in self.model.named_parameters()
+            for name, parameter in self.spread.parameters.items()
             if parameter in self.optimiser.state
         }
         return {
             "weights": self.weights(),
-            "momentum": momentum,
+            "momentum": self.spread.canonical(momentum),
             "lr": self.lr,
-            "scaler": self._scaler.state_dict(),
+            "scaler": self.spread.scaler.state_dict(),
             "plateau": [self.plateau.drops, self.plateau.best, self.plateau.waited],
             "steps": self.steps,
-            "loss": _on_cpu(self._loss),
+            "loss": _on_cpu(self.world.total(self._loss)),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned."""
         self.set_weights(state["weights"])
-        for name, parameter in self.model.named_parameters():
-            if name in state["momentum"]:
-                buffer = torch.empty_like(parameter).copy_(state["momentum"][name])
-                self.optimiser.state[parameter]["momentum_buffer"] = buffer
+        for name, rows in self.spread.own_rows(state["momentum"]).items():
+            parameter = self.spread.parameters[name]
+            self.optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(rows)
         self.optimiser.param_groups[0]["lr"] = state["lr"]
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"] and self.spread.scaler.is_enabled():
+            self.spread.scaler.load_state_dict(state["scaler"])
         self.plateau.drops, self.plateau.best, self.plateau.waited = state["plateau"]
         self.steps = state["steps"]
-        self._loss = state["loss"].to(self.device)
-
-    def _logits(self, x: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, dtype=self._half, enabled=self._half is not None):
-            return self._forward(x).float()
+        self._loss = state["loss"].to(self.device) / self.world.size
 
     def _watch(self, loss: Tensor) -> None:
         self._loss = MEMORY * self._loss + (1 - MEMORY) * loss
         bad = ~torch.isfinite(loss) & (self._bad_step < 0)
         self._bad_step = torch.where(bad, self.steps, self._bad_step)
 
-    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        pictures, classes = torch.from_numpy(batch.pictures), torch.from_numpy(batch.classes)
+    def _answer(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and classes of the pictures that this process counts, without dropout."""
+        part = self._part(batch)
+        color = self.recipe.preprocess.color
+        logits = self.spread.logits(normalise(part.pictures, self._mean, self._std, color))
+        return self._counted(part, logits)
+
+    def _counted(self, part: "_Part", logits: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.spread.counts:
+            return logits.new_zeros(0, self.classes), part.classes[:0]
+        return logits[part.there], part.classes[part.there]
+
+    def _part(self, batch: Batch) -> "_Part":
+        """What this process reads of a batch, on its device.
+
+        Of several processes each has as many pictures as the others, some of them blank: what they send
+        one another must have the same shape.
+        """
+        own, size = self.spread.slots, self.recipe.network.image_size
+        count = len(batch.slots) if self.world.size == 1 else own.stop - own.start
+        pictures, indices, classes, slots = batch.pictures, batch.indices, batch.classes, batch.slots
+        weights = np.ones(count, np.float32)
+        there: NDArray[np.int64] | slice = slice(None)
+        if len(slots) < count:
+            there = slots - own.start
+            weights[:] = 0
+            weights[there] = 1
+            pictures = _placed(pictures.reshape(-1, size, size, 3), there, count)
+            indices, classes = _placed(indices, there, count), _placed(classes, there, count)
+            slots = np.arange(own.start, own.stop)
+        return _Part(
+            self._send(pictures),
+            indices,
+            self._send(classes),
+            self._send(weights),
+            self._send(slots),
+            there,
+        )
+
+    def _send(self, array: NDArray[Any]) -> Tensor:
+        """The array on the device; on CUDA the host goes on meanwhile."""
+        tensor = torch.from_numpy(array)
         if self.device.type == "cuda":
-            pictures, classes = pictures.pin_memory(), classes.pin_memory()
-        return pictures.to(self.device, non_blocking=True), classes.to(self.device, non_blocking=True)
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Pictures of a batch as a step takes them."""
+
+    pictures: Tensor  # uint8 (B, S, S, 3)
+    indices: NDArray[np.int64]  # (B,) their numbers in the split
+    classes: Tensor  # int64 (B,)
+    weights: Tensor  # float32 (B,) 1, or 0 where the picture is blank
+    slots: Tensor  # int64 (B,) their places in the batch
+    there: NDArray[np.int64] | slice  # those that are not blank
+
+
+def _placed(values: NDArray[Any], rows: NDArray[np.int64], count: int) -> NDArray[Any]:
+    """So many values, of which these rows are given and the others 0."""
+    placed = np.zeros((count, *values.shape[1:]), values.dtype)
+    placed[rows] = values
+    return placed
 
 
 def _half_precision(precision: str, device: torch.device) -> torch.dtype | None:

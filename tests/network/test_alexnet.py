@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from alexnet_tk.errors import RecipeError
-from alexnet_tk.network.alexnet import INITIAL_VALUES, AlexNet, PictureClassifier, normalise
+from alexnet_tk.network.alexnet import INITIAL_VALUES, AlexNet, PictureClassifier, dropout_masks, normalise
 from alexnet_tk.recipe import Recipe
 
 
@@ -149,11 +149,26 @@ def test_a_seed_decides_the_initial_values() -> None:
     assert not torch.equal(first.c3.weight, other.c3.weight)
 
 
-def test_dropout_only_while_training() -> None:
-    net = small()
-    x = torch.randn(2, 3, 40, 40)
-    assert not torch.equal(net.train()(x), net(x))
-    assert torch.equal(net.eval()(x), net(x))
+def test_masks_drop_half_of_the_units_and_double_the_others() -> None:
+    network = Recipe().network
+    cpu = torch.device("cpu")
+    masks = dropout_masks(network, 3, 7, cpu)
+    assert masks.shape == (3, 4096 + 4096)
+    assert set(masks.unique().tolist()) == {0.0, 2.0}
+    assert (masks == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(masks, dropout_masks(network, 3, 7, cpu))
+    assert not torch.equal(masks, dropout_masks(network, 3, 8, cpu))
+
+
+def test_masks_multiply_what_f6_and_f7_give() -> None:
+    net, x = small(), torch.randn(2, 3, 40, 40)
+    h6, h7 = net.network.hidden
+    masks = torch.rand(2, h6 + h7)
+    units = net.convolutions(x)
+    for layer, part in ((net.f6, masks[:, :h6]), (net.f7, masks[:, h6:])):
+        units = torch.clamp(units @ layer.weight.T + layer.bias, min=0) * part
+    torch.testing.assert_close(net(x, masks), units @ net.f8.weight.T + net.f8.bias)
+    assert torch.equal(net(x, torch.ones(2, h6 + h7)), net(x))
 
 
 @pytest.mark.parametrize("color", ["RGB", "BGR"])

@@ -1,0 +1,85 @@
+"""`--gpus N`: this command in N processes of this machine, started and watched by torch's elastic launcher.
+
+The launcher ends all of them when one of them dies. Why a process can't go on it writes to the file that the
+launcher names, and the launcher tells it; so one line is printed, and not N.
+"""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from tempfile import TemporaryDirectory
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from alexnet_tk import errors
+from alexnet_tk.errors import TrainingError
+from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.training.parallel.world import LOST
+
+SHUTDOWN = 25  # seconds that processes have to finish a step and save, when another has died or on Ctrl-C
+
+
+def launch(processes: int, module: str, arguments: list[str]) -> None:
+    """Run a module's command line in so many processes and wait for their end.
+
+    Raises
+    ------
+    TrainingError
+        one of them could not go on; the message says which and why, the exit code is its own
+    KeyboardInterrupt, SystemExit
+        a signal came; the processes have ended
+
+    """
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
+    with TemporaryDirectory(prefix="alexnet-tk-") as logs:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            run_id=str(uuid.uuid4()),
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            shutdown_timeout=SHUTDOWN,
+            logs_specs=DefaultLogsSpecs(logs),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", module, *arguments)
+        except ChildFailedError as error:
+            raise _first(error, processes) from None
+        except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise SystemExit(128 + error.sigval) from None
+
+
+def _first(error: ChildFailedError, processes: int) -> TrainingError:
+    """The failure from which the others followed."""
+
+    def consequence(failure: ProcessFailure) -> tuple[bool, bool, int]:
+        stopped = failure.exitcode == -signal.SIGTERM  # by the launcher
+        lost_another = failure.exitcode > 0 and LOST in failure.message
+        return stopped or lost_another, failure.exitcode > 0, failure.timestamp
+
+    rank, failure = min(error.failures.items(), key=lambda item: consequence(item[1]))
+    where = f"process {rank} of {processes}"
+    if failure.exitcode < 0:
+        told = TrainingError(
+            f"{where} was ended by {failure.signal_name()}; all others were stopped, and --resume goes on "
+            "from the last checkpoint"
+        )
+    else:
+        kind, _, message = failure.message.partition(": ")
+        told = TrainingError(
+            (message if rank == 0 else f"{where}: {message}")
+            if hasattr(errors, kind)
+            else f"{where}: {failure.message}"
+        )
+        told.exit_code = failure.exitcode
+    return told

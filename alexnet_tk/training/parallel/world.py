@@ -1,0 +1,130 @@
+"""The processes of a run: how many they are, which of them this is, what they tell one another.
+
+Who starts them, torchrun or `launch.py`, leaves each its place in the environment (RANK, WORLD_SIZE,
+LOCAL_RANK); without it a run has one process, and nothing is sent. On CUDA they talk over NCCL, on CPUs
+over gloo.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from alexnet_tk.errors import TrainingError, UsageError
+
+T = TypeVar("T")
+LOST = "another process of this run has ended"
+
+
+class World:
+    """The processes of a run, each with a number from 0, its rank."""
+
+    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+        self.rank, self.size = rank, size
+        self.device = device or torch.device("cpu")  # of this process: what it sends must lie there
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes files and tells the user."""
+        return self.rank == 0
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of the processes' tensors of this shape, on every process; the device is not waited for."""
+        if self.size == 1:
+            return tensor
+        result = tensor.detach().to(self.device, copy=True)
+        dist.all_reduce(result)
+        return result.to(tensor.device)
+
+    def most(self, value: int) -> int:
+        """The largest of the processes' numbers; this waits for the device."""
+        if self.size == 1:
+            return value
+        numbers = torch.tensor(value, device=self.device)
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)
+
+    def once(self, function: Callable[[], T]) -> T:
+        """What the function gives in the first process, for all of them; the others don't call it."""
+        if self.size == 1:
+            return function()
+        values = [function() if self.first else None]
+        dist.broadcast_object_list(values, device=self.device)
+        return cast(T, values[0])
+
+    def each(self, value: T) -> list[T]:
+        """The processes' values, in their order, on every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def collected(self, value: T) -> list[T]:
+        """The processes' values, in their order, on the first one; elsewhere an empty list."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.size if self.first else None
+        dist.gather_object(value, values)
+        return values or []
+
+
+def started_by_launcher() -> bool:
+    """Whether torchrun, or `launch.py`, started this process."""
+    return {"RANK", "WORLD_SIZE", "LOCAL_RANK"} <= os.environ.keys()
+
+
+def is_first() -> bool:
+    """Whether this is the first process of its run, asked before they have joined."""
+    return not started_by_launcher() or os.environ["RANK"] == "0"
+
+
+def restarted() -> bool:
+    """Whether torchrun started the processes again after one of them had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def local_rank() -> int:
+    """This process's number among those of its machine: its CUDA device."""
+    return int(os.environ["LOCAL_RANK"]) if started_by_launcher() else 0
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world that this process belongs to, for as long as the block lasts.
+
+    Raises
+    ------
+    TrainingError
+        another process of the run has ended, so this one can't go on
+
+    """
+    if not started_by_launcher():
+        yield World(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        dist.init_process_group("nccl", device_id=device)
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), device)
+    except RuntimeError as error:
+        # A broken connection; there is nobody left with whom to take the group down.
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise TrainingError(f"{LOST}; what it said tells why, and --resume goes on") from error
+        raise
+    except BaseException:
+        dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
+
+
+def require(holds: bool, what: str) -> None:
+    """Raise `UsageError` where processes, network and batch do not fit together."""
+    if not holds:
+        raise UsageError(what)

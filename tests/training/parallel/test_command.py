@@ -1,0 +1,219 @@
+"""`alexnet-tk train` in several processes, as a person starts, stops, kills and resumes it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_tk.export import export
+from alexnet_tk.inference import Classifier
+from alexnet_tk.training import Checkpoint
+from alexnet_tk.training.parallel import MODES
+from tests.conftest import TINY
+
+SCRIPT = Path(sys.executable).with_name("alexnet-tk")
+SETTINGS = (
+    *TINY,
+    "network.init=he",
+    "preprocess.std=[60,60,60]",
+    "train.batch_size=12",
+    "train.micro_batches=3",
+    "train.epochs=2",
+)
+WORDS = [word for each in SETTINGS for word in ("--set", each)]
+LONG = [*WORDS, "--set", "train.epochs=40"]  # some twenty seconds: enough to be interrupted
+QUIET = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(pictures: Path, *words: str | Path) -> list[str | Path]:
+    return [SCRIPT, "train", pictures, "--device", "cpu", *words]
+
+
+def start(folder: Path, *words: str | Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words, cwd=folder, env=QUIET, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for_epoch(folder: Path, epoch: int) -> None:
+    metrics = folder / "runs" / "model" / "metrics.jsonl"
+    for _ in range(1200):
+        if metrics.exists() and len(metrics.read_text(encoding="utf-8").splitlines()) >= epoch:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"epoch {epoch} never came")
+
+
+def processes_in(folder: Path) -> dict[int, str]:
+    """The processes that work in a folder, with their command lines."""
+    found = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if (each / "cwd").resolve() == folder.resolve():
+                found[int(each.name)] = (each / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+def workers_in(folder: Path) -> list[int]:
+    return [pid for pid, line in processes_in(folder).items() if "alexnet_tk.cli.main" in line]
+
+
+@pytest.fixture(scope="module")
+def alone(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    done = subprocess.run(command(pictures, *WORDS), cwd=folder, env=QUIET, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def exported_answers(folder: Path, pictures: Path) -> list[dict[str, float]]:
+    """What the checkpoint in the folder says of the pictures, through an ONNX file."""
+    export(folder / "model.pt", folder / "model.onnx", verify_on=pictures, overwrite=True)
+    records = Classifier(folder / "model.onnx", "cpu").classify(sorted(pictures.rglob("*.png")), topk=3)
+    return [dict(zip(each.labels, each.probabilities, strict=True)) for each in records]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_write_one_checkpoint_log_and_file(
+    mode: str, pictures: Path, alone: Path, tmp_path: Path
+) -> None:
+    words = command(pictures, "--gpus", "2", "--parallel", mode, *WORDS)
+    done = subprocess.run(words, cwd=tmp_path, env=QUIET, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^epoch +\d/2 ", done.stdout, re.MULTILINE)) == 2
+    assert len(re.findall(r"^model\.pt: ", done.stdout, re.MULTILINE)) == 1
+    assert done.stderr.count("data: ") == done.stderr.count("recipe: ") == 1
+    assert processes_in(tmp_path) == {}
+
+    lines = [
+        [json.loads(line) for line in (folder / "runs/model/metrics.jsonl").read_text().splitlines()]
+        for folder in (alone, tmp_path)
+    ]
+    for one, other in zip(*lines, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    run = {path.name.partition(".")[0] for path in (tmp_path / "runs/model").iterdir()}
+    assert run == {"last", "metrics", "curves", "confusion", "filters", "events"}
+
+    answers = exported_answers(alone, pictures)
+    for one, other in zip(answers, exported_answers(tmp_path, pictures), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_any_mode_goes_on_from_any_other(pictures: Path, tmp_path: Path) -> None:
+    """Stopped by Ctrl-C and by SIGTERM on the way; the end is that of one process, up to rounding."""
+    whole = tmp_path / "whole"
+    stopped = tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    few = [*WORDS, "--set", "train.epochs=9", "--set", "train.lr=0.001"]
+    subprocess.run(command(pictures, *few), cwd=whole, env=QUIET, check=True, capture_output=True)
+    for epoch, number, code, mode in (
+        (1, signal.SIGINT, 130, ("--gpus", "2", "--parallel", "towers")),
+        (3, signal.SIGTERM, 143, ("--gpus", "4", "--parallel", "pipeline")),
+        (
+            5,
+            signal.SIGTERM,
+            143,
+            (
+                "--gpus",
+                "3",
+            ),
+        ),
+        (7, signal.SIGINT, 130, ("--gpus", "2", "--parallel", "hybrid")),
+    ):
+        process = start(stopped, *command(pictures, *mode, *few, "--resume"))
+        wait_for_epoch(stopped, epoch)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode == code, told
+        assert "Traceback" not in told
+        assert processes_in(stopped) == {}
+    done = subprocess.run(
+        command(pictures, *few, "--resume"),
+        cwd=stopped,
+        env=QUIET,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    ends = [
+        torch.load(each / "runs/model/last.pt", weights_only=True)["trainer"]["weights"]
+        for each in (whole, stopped)
+    ]
+    for name, weights in ends[0].items():
+        torch.testing.assert_close(ends[1][name], weights, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+def test_a_killed_process_ends_the_run(mode: str, pictures: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, *command(pictures, "--gpus", "2", "--parallel", mode, *LONG))
+    wait_for_epoch(tmp_path, 1)
+    victim = sorted(workers_in(tmp_path))[-1]
+    os.kill(victim, signal.SIGKILL)
+    begun = time.monotonic()
+    _, told = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 30
+    assert process.returncode == 1
+    lines = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, told
+    assert re.match(r"error: process [01] of 2 was ended by SIGKILL; .*--resume", lines[0])
+    assert "Traceback" not in told
+    assert processes_in(tmp_path) == {}
+    assert Checkpoint.load(tmp_path / "model.pt").training["epoch"] >= 1
+    if mode == "data":  # the others' checkpoints are taken up in the test above
+        subprocess.run(
+            command(pictures, *LONG, "--resume"), cwd=tmp_path, env=QUIET, check=True, capture_output=True
+        )
+        assert len((tmp_path / "runs/model/metrics.jsonl").read_text().splitlines()) == 40
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_dead_run_again(pictures: Path, tmp_path: Path) -> None:
+    torchrun = Path(sys.executable).with_name("torchrun")
+    process = start(
+        tmp_path,
+        *(torchrun, "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python"),
+        *command(pictures, *WORDS, "--set", "train.epochs=12"),
+    )
+    wait_for_epoch(tmp_path, 2)
+    workers = [pid for pid, line in processes_in(tmp_path).items() if "torchrun" not in line]
+    os.kill(sorted(workers)[-1], signal.SIGKILL)
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert re.search(r"resuming after [1-9]\d* of 12 epochs", told)
+    epochs = [int(each) for each in re.findall(r"^epoch +(\d+)/12 ", out, re.MULTILINE)]
+    assert sorted(set(epochs)) == list(range(1, 13))
+
+
+@pytest.mark.slow
+def test_mistakes_are_told_once(pictures: Path, tmp_path: Path) -> None:
+    for words, code, message in (
+        (("--gpus", "3", "--parallel", "towers"), 2, "3 processes are not a multiple of network.towers=2"),
+        (("--gpus", "2", "--init", "none.pt"), 1, "none.pt does not exist"),
+    ):
+        done = subprocess.run(
+            command(pictures, *words, *WORDS), cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stderr
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert message in errors[0]
+        assert "Traceback" not in done.stderr
+    done = subprocess.run(
+        command(pictures, "--parallel", "data"), cwd=tmp_path, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "--parallel data needs several processes: give --gpus N" in done.stderr
