@@ -161,7 +161,8 @@ def _power(d: Tensor, beta: float, q: Tensor, p: Tensor) -> Tensor:
 
 def _neighbour_sums(values: Tensor, size: int, towers: int, sums: Tensor) -> None:
     """For every map the sum over its neighbours within its tower, (rows, C) to (rows, C)."""
-    own, total = (each.unflatten(1, (towers, -1)) for each in (values, sums))  # (rows, towers, C / towers)
+    width = values.shape[1] // towers
+    own, total = (each.view(-1, towers, width) for each in (values, sums))
     total.copy_(own)
     for distance in range(1, size // 2 + 1):
         total[..., distance:].add_(own[..., :-distance])
