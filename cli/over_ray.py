@@ -1,5 +1,7 @@
 """`alexnet-tk predict --engine ray`."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,11 +34,11 @@ def over_ray(
     from alexnet_tk.inference.resume import Plan, earlier_batch_size
 
     cluster.refuse_members(found.paths)
-    with cluster.connect(device, workers) as pool:
+    # Ray tells on stdout, which is for answers, of actors that died.
+    with redirect_stdout(sys.stderr), cluster.connect(device, workers) as pool:
         show.say(f"ray: {pool}")
-        size = (
-            batch_size or (earlier_batch_size(earlier_folder(output)) if resume else None) or pool.batch_size
-        )
+        earlier = earlier_batch_size(earlier_folder(output)) if resume else None
+        size = batch_size or earlier or pool.batch_size
         plan = Plan.of(weights, found.paths, topk, FORMAT, size, classifier.settings)
         with parts(output, plan, resume) as kept:
             before = kept.totals()

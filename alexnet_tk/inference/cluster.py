@@ -2,8 +2,8 @@
 
 Ray Data hands parts of the pictures to actors, each with a `Classifier` of its own. A row of its data is a
 part: paths in, a Parquet file of their records out. A part is answered as a whole, so an actor that is killed
-takes with it only what it had in hand: Ray starts another and gives it the part again. This process alone writes
-the parts, as they come; of the pictures it holds the paths and nothing else.
+takes with it only what it had in hand: Ray starts another and gives it the part again. This process alone
+writes the parts, as they come; of the pictures it holds the paths and nothing else.
 
 The machines must share this package, with the extra `ray`, and the pictures (a common folder, or URLs). The
 model is sent to them.
@@ -38,6 +38,7 @@ from alexnet_tk.inference.parts import Parts
 from alexnet_tk.inference.predict import Outcome
 from alexnet_tk.inference.remote import is_url
 from alexnet_tk.inference.results import Totals
+from alexnet_tk.inference.session import native_log
 
 _SEPARATOR = b"\0"  # no path holds it
 
@@ -49,11 +50,9 @@ class Pool:
     actors: int
     device: str  # of each, "cpu" or "cuda"
     threads: int  # of each
-    nodes: int
 
     def __str__(self) -> str:
-        kind = "CPU" if self.device == "cpu" else "CUDA"
-        return f"{self.actors} {kind} actors on {self.nodes} node{'s' if self.nodes > 1 else ''}"
+        return f"{self.actors} × {self.device}, {self.threads} thread{'s' if self.threads > 1 else ''} each"
 
     @property
     def batch_size(self) -> int:
@@ -154,7 +153,7 @@ def predict(
     try:
         # Rows are `map`ped one by one, each a block: a part is a task, and lost, retried and written as one.
         answered = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            _Actor,
+            _Actor,  # type: ignore[arg-type]  # its annotation knows functions only
             fn_constructor_args=(work,),
             compute=ray.data.ActorPoolStrategy(size=pool.actors),
             num_cpus=1 if pool.device == "cpu" else None,
@@ -186,11 +185,15 @@ def _start(workers: int | None) -> None:
     terminated = signal.getsignal(signal.SIGTERM)
     # What Ray tells stays in its logs: here it would run into the bar and the errors.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    # Its core would print that restarts need the arguments of Ray Data's own, which Ray Data holds.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        if address:
-            ray.init(**quiet)
-        else:
-            ray.init("local", num_cpus=workers or usable_cores(), include_dashboard=False, **quiet)
+        with native_log():  # the core says there that it heeds the level
+            if address:
+                ray.init(**quiet)
+            else:
+                ray.init("local", num_cpus=workers or usable_cores(), include_dashboard=False, **quiet)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is the first of these
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         where = f"no Ray cluster at RAY_ADDRESS={address}" if address else "Ray can't be started here"
@@ -206,17 +209,15 @@ def _start(workers: int | None) -> None:
 
 def _pool(device: str, workers: int | None) -> Pool:
     """As many actors as the cluster has room for; raises `ClusterError`, `DeviceError`."""
-    nodes = [each["Resources"] for each in ray.nodes() if each["Alive"]]
-    cores, gpus = (int(sum(each.get(kind, 0) for each in nodes)) for kind in ("CPU", "GPU"))
+    room = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cores, gpus = int(room.get("CPU", 0)), int(room.get("GPU", 0))
     if device == "cuda" and not gpus:
         raise DeviceError("--device cuda: the Ray cluster has no GPU; --device cpu works everywhere")
     if device != "cpu" and gpus:
-        # Those who decode for a GPU share the cores beside it.
-        threads = min(int(each.get("CPU", 0) // each["GPU"]) for each in nodes if each.get("GPU"))
-        return Pool(workers or gpus, "cuda", max(1, threads), len(nodes))
+        return Pool(workers or gpus, "cuda", max(1, cores // gpus))  # its share of cores decodes for a GPU
     if not cores:
         raise ClusterError("the Ray cluster has no core to compute with; start its nodes with --num-cpus")
-    return Pool(workers or cores, "cpu", 1, len(nodes))
+    return Pool(workers or cores, "cpu", 1)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Answers as a folder of Parquet files, each with a part of the pictures, for those that many processes answer.
+"""Answers as a folder of Parquet files, each with a part of the pictures: those that many processes answer.
 
     answers.parquet.parts/        while the work goes on
     answers.parquet/              the same folder, when every part is there
@@ -7,8 +7,8 @@
         part-000001.parquet       …
 
 Read by name, as pyarrow does, they hold one record for each picture, in order. How many pictures a part holds
-follows from the plan alone. A part appears whole or not at all, and answered again it is the same file: none can
-be there twice, and one that is there need not be answered again.
+follows from the plan alone. A part appears whole or not at all, and answered again it is the same file: none
+can be there twice, and one that is there need not be answered again.
 """
 
 import re
