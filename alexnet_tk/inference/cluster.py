@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -189,15 +190,23 @@ def _start(workers: int | None) -> None:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        if address:
+            _knock(address)
         with native_log():  # the core says there that it heeds the level
             if address:
                 ray.init(**quiet)
             else:
                 ray.init("local", num_cpus=workers or usable_cores(), include_dashboard=False, **quiet)
     except (OSError, RuntimeError, ValueError) as error:  # ConnectionError is the first of these
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        where = f"no Ray cluster at RAY_ADDRESS={address}" if address else "Ray can't be started here"
-        raise ClusterError(f"{where}: {reason}") from error
+        reason = (
+            getattr(error, "strerror", None) or (str(error).strip().splitlines() or ["no reason told"])[0]
+        )
+        if not address:
+            raise ClusterError(f"Ray can't be started here: {reason}") from error
+        raise ClusterError(
+            f"no Ray cluster answers at RAY_ADDRESS={address}: {reason}; one that asks for a token wants "
+            "RAY_AUTH_MODE=token and the token, too"
+        ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, terminated)  # Ray put its own there, which ends with another code
     for handler in logging.getLogger("ray.data").handlers:
@@ -205,6 +214,13 @@ def _start(workers: int | None) -> None:
             handler.setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` if nobody listens there: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _pool(device: str, workers: int | None) -> Pool:
