@@ -1,6 +1,7 @@
 """`alexnet-tk predict --engine ray`."""
 
-import sys
+import io
+import re
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
     from alexnet_tk.inference import Classifier, Found
     from alexnet_tk.inference.predict import Outcome
     from alexnet_tk.inference.results import Totals
+
+
+class _Notes(io.TextIOBase):
+    """Makes a line on stderr of what Ray prints on stdout: mostly that an actor died, and is started again."""
+
+    def __init__(self, show: Screen) -> None:
+        self._show = show
+
+    def write(self, text: str) -> int:
+        """Take a message, which comes in one piece, or the end of its line."""
+        first = re.sub(r"\x1b\[\d*m|\(raylet\)", "", text).strip().partition(". ")[0]
+        if first and "ray.kill" not in text:  # what Ray ends itself, when the command is stopped, is no news
+            self._show.say(f"ray: {first}")
+        return len(text)
 
 
 def over_ray(
@@ -34,8 +49,7 @@ def over_ray(
     from alexnet_tk.inference.resume import Plan, earlier_batch_size
 
     cluster.refuse_members(found.paths)
-    # Ray tells on stdout, which is for answers, of actors that died.
-    with redirect_stdout(sys.stderr), cluster.connect(device, workers) as pool:
+    with redirect_stdout(_Notes(show)), cluster.connect(device, workers) as pool:
         show.say(f"ray: {pool}")
         earlier = earlier_batch_size(earlier_folder(output)) if resume else None
         size = batch_size or earlier or pool.batch_size
