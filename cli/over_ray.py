@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Notes(io.TextIOBase):
-    """Makes a line on stderr of what Ray prints on stdout: mostly that an actor died, and is started again."""
+    """Makes a line on stderr of what Ray prints on stdout: mostly that an actor died and is started again."""
 
     def __init__(self, show: Screen) -> None:
         self._show = show
