@@ -18,9 +18,10 @@ from alexnet_tk import images
 from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.archives import Member
-from alexnet_tk.inference.foreign import open_foreign, read_labels, read_preprocessing
+from alexnet_tk.inference.foreign import Preprocessing, open_foreign, read_labels, read_preprocessing
 from alexnet_tk.inference.machine import usable_cores, usable_memory
 from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.remote import is_url, open_url
 from alexnet_tk.inference.results import Record
 from alexnet_tk.inference.session import Device
 from alexnet_tk.inference.speed import Speed
@@ -49,7 +50,7 @@ class Classifier:
     labels, preprocess
         for a classifier from elsewhere, whose file says neither: the class names in the order of its
         outputs, or a file with a line for each; "imagenet", "caffe" or a TOML file with the keys of a
-        recipe's `[preprocess]`
+        recipe's `[preprocess]`, or what `read_preprocessing` made of it
 
     Raises
     ------
@@ -65,7 +66,7 @@ class Classifier:
         device: str = "auto",
         *,
         labels: Sequence[str] | Path | None = None,
-        preprocess: str | None = None,
+        preprocess: str | Preprocessing | None = None,
     ) -> None:
         if labels is None and preprocess is None:
             self._model = open_model(Path(model), device)
@@ -73,7 +74,8 @@ class Classifier:
             raise UsageError("--labels and --preprocess go together: a model from elsewhere needs both")
         else:
             names = read_labels(labels) if isinstance(labels, Path) else list(labels)
-            self._model = open_foreign(Path(model), device, names, read_preprocessing(preprocess))
+            read = read_preprocessing(preprocess) if isinstance(preprocess, str) else preprocess
+            self._model = open_foreign(Path(model), device, names, read)
 
     @property
     def device(self) -> Device:
@@ -134,7 +136,7 @@ class Classifier:
         Parameters
         ----------
         pictures
-            paths, also of members of archives as `find` gives them, Pillow images or arrays uint8
+            paths, also URLs and members of archives as `find` gives them, Pillow images or arrays uint8
             (H, W, 3) or (H, W); the same one twice is answered twice. What has no path is called
             "picture N" in its record, counted from 0
         topk
@@ -213,6 +215,8 @@ class Classifier:
 def _open(picture: Picture) -> images.Source:
     if isinstance(picture, Member):
         return io.BytesIO(picture.read())
+    if isinstance(picture, str) and is_url(picture):
+        return open_url(picture)
     return images.open_file(picture) if isinstance(picture, (str, os.PathLike)) else picture
 
 
