@@ -57,7 +57,7 @@ def _table(found: "Benchmark") -> "Table":
     several = len(found.models) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     columns = ["", *(["model"] if several else []), "batch", "median ms", "p90", "p99"]
-    for name in (*columns, "pictures/s", "95 %", "MB"):
+    for name in (*columns, "pictures/s", "lowest–highest", "MB"):
         table.add_column(name, justify="left" if name in ("", "model") else "right", no_wrap=True)
     for each in sorted(found.batches, key=lambda each: (each.device, each.batch_size)):
         rate = Estimate.of(each.rates)
@@ -72,7 +72,10 @@ def _lines(found: "Benchmark") -> list[str]:
     from alexnet_tk.benchmarking import Estimate
 
     names = [f"{letter}, {model}" for letter, model in zip("AB", found.models, strict=False)]
-    lines = [f"{found.cores} cores, each with batches of its own; MB: what the process grew by, at its peak"]
+    lines = [
+        f"{found.cores} cores, each with batches of its own. pictures/s: the median of the rounds",
+        "MB: what the process grew by, at its peak",
+    ]
     for each in found.folders:
         predict, network, decoding = (
             Estimate.of(values) for values in (each.rates, each.network, each.decoding)
@@ -84,7 +87,8 @@ def _lines(found: "Benchmark") -> list[str]:
         )
         share = f"{each.share.median:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"
         lines.append(
-            f"  {share} of the machine's limit: network alone {network.median:,.1f}/s, decoding alone {decoding.median:,.1f}/s"
+            f"  {share} of the machine's limit: network alone {network.median:,.1f}/s, "
+            f"decoding alone {decoding.median:,.1f}/s"
         )
         lines.append(f"  {each.speed}")
     if ratios := found.ratios():

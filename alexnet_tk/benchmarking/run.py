@@ -25,9 +25,9 @@ from alexnet_tk.opening import opened
 
 BATCH_SIZES = (1, 8, 32)
 CUDA_BATCH_SIZES = (*BATCH_SIZES, 128)
-ROUNDS = 11  # of them the second smallest and the second largest hold the median at 98.8 %
+ROUNDS = 11  # odd, see `Estimate`
 SECONDS = 25.0  # of all rounds; a setting's turn is one run at least
-FOLDER_ROUNDS = 7
+FOLDER_ROUNDS = 9
 FOLDER_SECONDS = 1.0  # of `predict` in a round, about
 MOST_PICTURES = 1_000
 

@@ -16,7 +16,7 @@ from alexnet_tk.inference.sources import class_folders, find
 if TYPE_CHECKING:
     from alexnet_tk.training.packed import Rows
 
-PACKED = "packed.json"  # what a packed set holds, and no folder of pictures
+PACKED = ("packed.json", "journal.jsonl")  # one of them is in a packed set, done or not
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def labelled(data: Path) -> Labelled:
     """
     if not data.is_dir():
         raise DataError(f"{data} is not a folder; DATA holds a folder of pictures for each class")
-    if (data / PACKED).is_file():
+    if any((data / name).is_file() for name in PACKED):
         return _packed(data)
     parted = all(class_folders(data / split) for split in ("train", "val"))
     root = data / "val" if parted else data

@@ -4,7 +4,6 @@ This module also holds the names that export/onnx.py writes and prediction reads
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -63,7 +62,7 @@ class Input:
 class Session(Protocol):
     """What computes: ONNX Runtime's session, or what stands in for it."""
 
-    def run(self, outputs: Sequence[str] | None, inputs: dict[str, NDArray[Any]], /) -> Any:
+    def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
         """An array for each output."""
 
 

@@ -1,6 +1,6 @@
 """A checkpoint that answers as an exported file does, through torch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class TorchSession:
         self._classifier = classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = device
 
-    def run(self, outputs: Sequence[str] | None, inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
+    def run(self, outputs: list[str], inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3)."""
         with torch.inference_mode():
             pictures = torch.from_numpy(inputs[INPUT]).to(self._device)
