@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from alexnet_tk import images
@@ -65,6 +66,13 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
         else:
             _add(path, found)
     return found
+
+
+def class_folders(root: Path) -> list[str]:
+    """The names of the class folders, sorted; a link to a folder is one too."""
+    if not root.is_dir():
+        return []
+    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def read_list(stream: IO[bytes], separator: bytes = b"\n") -> list[str]:
