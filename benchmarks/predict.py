@@ -132,8 +132,9 @@ def main() -> None:
         print("   network alone {:6.1f}/s, decoding alone {:6.1f}/s; {:.1%} of their limit".format(*alone))
     print(f"plain loop                  {middle['loop']:6.2f} s")
     print(f"torch, DataLoader           {middle['loader']:6.2f} s\n")
-    print(f"predict, fp32, against the plain loop        {middle['loop'] / middle['fp32']:5.2f}×")
-    print(f"predict, fp32, against torch's DataLoader    {middle['loader'] / middle['fp32']:5.2f}×")
+    for form in ("fp32", "fp32, decomposed"):
+        print(f"predict, {form:18} against the plain loop       {middle['loop'] / middle[form]:5.2f}×")
+        print(f"predict, {form:18} against torch's DataLoader   {middle['loader'] / middle[form]:5.2f}×")
     print(
         "predict, int8 against fp32, both decomposed  "
         f"{middle['fp32, decomposed'] / middle['int8, decomposed']:5.2f}×"
