@@ -182,6 +182,7 @@ def _measure_folder(
     for number in range(FOLDER_ROUNDS + 1):
         for model, classifier, measured in turns if number % 2 else turns[::-1]:
             outcome = predict(classifier, readable, 1, lambda record: None)
+            assert outcome.speed is not None
             network, _ = network_alone(model, outcome.speed.batch_size, FOLDER_SECONDS / 2)
             decoding = decoding_alone(model, readable)
             if number:
