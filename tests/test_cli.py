@@ -331,17 +331,8 @@ def test_a_picture_named_on_the_command_line_counts_whatever_its_ending(folder: 
 
 def test_version_and_help() -> None:
     assert run("--version", cwd=Path()).stdout.startswith("alexnet-tk 0.")
-    for command in (
-        "train",
-        "pack",
-        "import",
-        "export",
-        "predict",
-        "evaluate",
-        "benchmark",
-        "samples",
-        "show",
-    ):
+    commands = ("train", "pack", "import", "export", "predict", "evaluate", "benchmark", "samples", "show")
+    for command in commands:
         assert "Usage" in run(command, "--help", cwd=Path()).stdout
 
 
@@ -679,8 +670,7 @@ def test_ctrl_c_while_measuring(folder: Path) -> None:
         preexec_fn=heed_ctrl_c,
     )
     assert process.stderr is not None
-    while "rounds" not in process.stderr.readline():
-        pass
+    assert any("rounds" in line for line in process.stderr), "it has begun to measure"
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
