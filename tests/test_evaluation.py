@@ -156,14 +156,14 @@ def assert_figures(found: Evaluation, truth: NDArray[np.int64], probabilities: N
     places = [found.labels.index(label) for label in LABELS]
     assert np.array_equal(found.confusion[np.ix_(places, places)], expected)
     for share, k in ((found.top1, 1), (found.top5, 5)):
-        assert share.count == top_k_accuracy_score(truth, probabilities, k=k, labels=every, normalize=False)
+        assert share.hits == top_k_accuracy_score(truth, probabilities, k=k, labels=every, normalize=False)
         assert share.of == len(truth)
     for each in found.classes():
         mine = truth == LABELS.index(each.label)
         right = probabilities.argmax(axis=1)[mine] == LABELS.index(each.label)
-        assert (each.top1.count, each.top1.of) == (right.sum(), mine.sum())
+        assert (each.top1.hits, each.top1.of) == (right.sum(), mine.sum())
         several = np.argsort(-probabilities[mine])[:, :5] == LABELS.index(each.label)
-        assert each.top5.count == several.any(axis=1).sum()
+        assert each.top5.hits == several.any(axis=1).sum()
         row = expected[LABELS.index(each.label)].copy()
         row[LABELS.index(each.label)] = 0
         assert each.times == row.max()
@@ -305,7 +305,7 @@ def test_what_data_may_be(model: Path, folder: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "both" / "train", draw(9, seed=4), classes)
     assert evaluate([model], tmp_path / "both").pictures == 9
     assert (
-        evaluate([model], tmp_path / "both").top1.count
+        evaluate([model], tmp_path / "both").top1.hits
         == (answers(centre(pictures)).argmax(axis=1) == classes).sum()
     )
     with pytest.raises(DataError, match="is not a folder"):
@@ -336,7 +336,7 @@ def test_a_packed_set_is_its_validation_pictures(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.onnx", side=224, scaled=256)
     probabilities = answers(pictures[:, 16:240, 16:240])
     found = evaluate([model], tmp_path / "packed", batch_size=5)
-    assert found.top1.count == (probabilities.argmax(axis=1) == classes).sum() < 12
+    assert found.top1.hits == (probabilities.argmax(axis=1) == classes).sum() < 12
     assert found.failed == [], "packing has left it out"
     names = [each.path for each in found.mistakes]
     assert names and all(each.startswith(f"{tmp_path}/packed/val.npy, row ") for each in names)
@@ -443,7 +443,7 @@ def test_the_page_tells_figures_and_truth(model: Path, tmp_path: Path) -> None:
     run = json.loads(page.split('id="run">')[1].split("</script>")[0])
     assert len(records) == 21
     assert {each[5] for each in records} == {labels[0]}
-    assert sum(each[2][:1] == [labels[0]] for each in records) == found.top1.count
+    assert sum(each[2][:1] == [labels[0]] for each in records) == found.top1.hits
     assert all(each[4] for each in records if not each[1]), "thumbnails"
     assert run["figures"] == text(found)
     assert run["figures"][0].startswith("top-1  accuracy ")

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from heapq import heappush, heappushpop
+from heapq import heappop, heappush
+from itertools import count
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -21,13 +22,13 @@ MISTAKES = 20  # that are kept
 class Share:
     """So many of so many pictures, at least one."""
 
-    count: int
+    hits: int
     of: int
 
     @property
     def value(self) -> float:
         """As a fraction."""
-        return self.count / self.of
+        return self.hits / self.of
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -40,7 +41,7 @@ class Share:
     @property
     def rest(self) -> "Share":
         """Those that are left."""
-        return Share(self.of - self.count, self.of)
+        return Share(self.of - self.hits, self.of)
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -66,31 +67,39 @@ class Evaluation:
     data: Path
     crops: int
     labels: list[str]
-    confusion: NDArray[np.int64] = field(init=False)  # [true, answered]
-    among_five: NDArray[np.int64] = field(
-        init=False
-    )  # for each class, pictures with their label in the top 5
-    failed: list[tuple[str, str]] = field(default_factory=list)  # pictures that can't be read, and why
     ignored: Counter[str] = field(default_factory=Counter)  # other files, by their ending
+    speeds: list[Speed] = field(default_factory=list)  # where each model's time went
     seconds: float = 0.0
-    speeds: list[Speed] = field(default_factory=list)  # of each model
-    _worst: list[tuple[float, int, Record]] = field(default_factory=list)  # a heap, the least confident first
+    failed: list[tuple[str, str]] = field(default_factory=list)  # pictures that can't be read, and why
+    confusion: NDArray[np.int64] = field(init=False)  # [true, answered]
+    among_five: NDArray[np.int64] = field(init=False)  # of each class: those with their label in the top 5
+    _worst: list[tuple[float, int, Record]] = field(default_factory=list)  # a heap, the least sure first
+    _places: "count[int]" = field(default_factory=count)  # by which equals are told apart
 
     def __post_init__(self) -> None:
         classes = len(self.labels)
         self.confusion = np.zeros((classes, classes), np.int64)
         self.among_five = np.zeros(classes, np.int64)
 
-    def add(self, truth: int, ranked: NDArray[np.int64], record: Record) -> None:
-        """Count an answer: the true class, and all classes from the most probable down."""
-        self.confusion[truth, ranked[0]] += 1
-        self.among_five[truth] += truth in ranked[:5]
-        if ranked[0] != truth:
-            entry = (record.probabilities[0], -self.pictures, record)  # of equals the first is kept
-            if len(self._worst) < MISTAKES:
-                heappush(self._worst, entry)
-            else:
-                heappushpop(self._worst, entry)
+    def add(self, truth: int, row: NDArray[np.float32]) -> bool:
+        """Count an answer, the probabilities of all classes; True if it is one of the surest mistakes so far.
+
+        Of equal probabilities the first goes before, as in a prediction's record.
+        """
+        answered, own = int(row.argmax()), row[truth]
+        # Written so that what is no number counts as wrong.
+        before = np.count_nonzero(~(row <= own)) + np.count_nonzero(row[:truth] == own)
+        self.confusion[truth, answered] += 1
+        self.among_five[truth] += before < 5
+        if answered == truth:
+            return False
+        return len(self._worst) < MISTAKES or bool(row[answered] > self._worst[0][0])
+
+    def keep(self, mistake: Record) -> None:
+        """Remember one of the surest mistakes, and forget the least sure of too many."""
+        heappush(self._worst, (mistake.probabilities[0], -next(self._places), mistake))
+        if len(self._worst) > MISTAKES:
+            heappop(self._worst)
 
     @property
     def pictures(self) -> int:

@@ -120,7 +120,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
 
 def _share(share: Share) -> dict[str, Any]:
     return {
-        "correct": share.count,
+        "correct": share.hits,
         "accuracy": share.value,
         "accuracy_interval": list(share.interval),
         "error": share.rest.value,

@@ -126,7 +126,7 @@ def align(data: Labelled, classifier: Classifier, model: Path) -> NDArray[np.int
     return np.array(aligned, dtype=np.int64)
 
 
-def columns(first: Classifier, other: Classifier, names: tuple[Path, Path]) -> NDArray[np.int64]:
+def columns(first: Classifier, other: Classifier, path: Path) -> NDArray[np.int64]:
     """Where the other model has the classes of the first, to average their answers.
 
     Raises
@@ -143,7 +143,7 @@ def columns(first: Classifier, other: Classifier, names: tuple[Path, Path]) -> N
         stranger = next(iter(sorted(set(mine) ^ set(others))), None)
         told = f": {stranger!r} is a label of one of them" if stranger is not None else ""
         raise ModelError(
-            f"{names[0]} and {names[1]} have other labels, so their answers can't be averaged{told}; "
+            f"{path} has other labels than the first model, so their answers can't be averaged{told}; "
             "evaluate them one by one"
         )
     places = {name: place for place, name in enumerate(others)}

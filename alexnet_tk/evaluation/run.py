@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from alexnet_tk.opening import opened
 if TYPE_CHECKING:
     from alexnet_tk.training.progress import Progress
 
-SHOWN = 5  # labels of a picture on the page, and the k of top-5
+SHOWN = 5  # labels of a picture, on the page and among the mistakes
 
 
 def evaluate(
@@ -89,90 +90,89 @@ def evaluate(
         for path, classifier in zip(models, classifiers, strict=True):
             on = classifier.device
             say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, on {on.name} ({on.why})")
-        classes = align(pictures, classifiers[0], models[0])
-        evaluation = Evaluation(list(models), data, crops, classifiers[0].labels, ignored=pictures.ignored)
-        _tell(pictures, evaluation, classes, say)
+        labels, classes = classifiers[0].labels, align(pictures, classifiers[0], models[0])
+        _tell(pictures, labels, classes, say)
+        workers = workers or usable_cores()
+        speeds = [_speed(each, len(pictures.classes) * crops, batch_size, workers) for each in classifiers]
+        evaluation = Evaluation(list(models), data, crops, labels, pictures.ignored, speeds)
+        orders = [columns(classifiers[0], each, path) for each, path in zip(classifiers, models, strict=True)]
+        several = [
+            classifier.answers(
+                pictures.pictures,
+                crops=crops,
+                batch_size=speed.batch_size,
+                workers=workers,
+                thumbnails=report is not None and speed is speeds[0],
+                speed=speed,
+            )
+            for classifier, speed in zip(classifiers, speeds, strict=True)
+        ]
         figures: list[str] = []
-        add: Callable[[Record], None] = lambda record: None  # noqa: E731
+        add: Callable[[Record], None] | None = None
         if report is not None:
-            title = " and ".join(map(str, models))
-            add = stack.enter_context(page(report, title, pictures.ignored, figures))
+            add = stack.enter_context(page(report, " and ".join(map(str, models)), pictures.ignored, figures))
         if progress is not None:
             progress.begin("evaluating", len(pictures.classes))
-
-        def take(record: Record) -> None:
-            add(record)
+        begun = time.perf_counter()
+        for index, answer in enumerate(_averaged(several, orders)):
+            _count(evaluation, answer, pictures.name(index), int(classes[pictures.classes[index]]), add)
             if progress is not None:
                 progress.advance(1)
-
-        _judge(evaluation, classifiers, pictures, classes, batch_size, workers, report is not None, take)
+        evaluation.seconds = time.perf_counter() - begun
+        if not evaluation.pictures:
+            name, error = evaluation.failed[0]
+            raise DataError(f"no picture in {pictures.source} can be read; the first: {name}: {error}")
         figures += text(evaluation)
     outputs.write(evaluation)
     return evaluation
 
 
 def _tell(
-    pictures: Labelled,
-    evaluation: Evaluation,
-    classes: NDArray[np.int64],
-    say: Callable[[str], None],
+    pictures: Labelled, labels: Sequence[str], classes: NDArray[np.int64], say: Callable[[str], None]
 ) -> None:
     """Say what is evaluated, and which labels are not."""
     present = set(classes[np.unique(pictures.classes)].tolist())
     say(f"{pictures.source}: {len(pictures.classes):,} pictures of {len(present):,} classes")
-    if missing := [label for place, label in enumerate(evaluation.labels) if place not in present]:
+    if missing := [label for place, label in enumerate(labels) if place not in present]:
         names = f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}"
         say(f"without pictures, and so without figures: {len(missing):,} of the model's labels ({names})")
 
 
-def _judge(
-    evaluation: Evaluation,
-    classifiers: Sequence[Classifier],
-    pictures: Labelled,
-    classes: NDArray[np.int64],
-    batch_size: int | None,
-    workers: int | None,
-    thumbnails: bool,
-    take: Callable[[Record], None],
-) -> None:
-    """Count every picture, in order."""
-    crops: Crops = 10 if evaluation.crops == 10 else 1
-    workers = workers or usable_cores()
-    orders = [
-        columns(classifiers[0], each, (evaluation.models[0], path))
-        for path, each in zip(evaluation.models, classifiers, strict=True)
-    ]
-    answers: list[Iterator[Answer]] = []
-    for classifier in classifiers:
-        size = batch_size or classifier.batch_size(len(pictures.classes) * crops, workers)
-        speed = Speed(workers, size, classifier.device.name != "cpu", classifier.precision)
-        evaluation.speeds.append(speed)
-        answers.append(
-            classifier.answers(
-                pictures.pictures,
-                crops=crops,
-                batch_size=size,
-                workers=workers,
-                thumbnails=thumbnails and not answers,
-                speed=speed,
-            )
-        )
-    labels, begun = evaluation.labels, time.perf_counter()
-    for index, several in enumerate(zip(*answers, strict=True)):
-        name, truth = pictures.name(index), int(classes[pictures.classes[index]])
-        if error := next((each.error for each in several if each.error), ""):
-            evaluation.failed.append((name, error))
-            take(Record(name, error, truth=labels[truth]))
+def _speed(classifier: Classifier, views: int, batch_size: int | None, workers: int) -> Speed:
+    size = batch_size or classifier.batch_size(views, workers)
+    return Speed(workers, size, classifier.device.name != "cpu", classifier.precision)
+
+
+def _averaged(several: Sequence[Iterator[Answer]], orders: Sequence[NDArray[np.int64]]) -> Iterator[Answer]:
+    """The mean of the models' answers for each picture, in the order of the first model's labels."""
+    if len(several) == 1:
+        yield from several[0]
+        return
+    for answers in zip(*several, strict=True):
+        if error := next((each.error for each in answers if each.error), ""):
+            yield replace(answers[0], error=error)
             continue
-        rows = [each.probabilities[order] for each, order in zip(several, orders, strict=True)]
-        row = np.mean(rows, axis=0) if len(rows) > 1 else rows[0]
-        ranked = np.argsort(-row, kind="stable")
-        best = ranked[:SHOWN]
-        told = tuple(labels[each] for each in best)
-        record = Record(name, "", told, tuple(row[best].tolist()), several[0].thumbnail, labels[truth])
-        evaluation.add(truth, ranked, record)
-        take(record)
-    evaluation.seconds = time.perf_counter() - begun
-    if not evaluation.pictures:
-        name, error = evaluation.failed[0]
-        raise DataError(f"no picture in {pictures.source} can be read; the first: {name}: {error}")
+        rows = [each.probabilities[order] for each, order in zip(answers, orders, strict=True)]
+        yield replace(answers[0], probabilities=np.mean(rows, axis=0))
+
+
+def _count(
+    evaluation: Evaluation, answer: Answer, name: str, truth: int, add: Callable[[Record], None] | None
+) -> None:
+    """Take an answer in; `add` is told of every picture, and a record is made only where it is wanted."""
+    labels, row = evaluation.labels, answer.probabilities
+    if answer.error:
+        evaluation.failed.append((name, answer.error))
+        if add is not None:
+            add(Record(name, answer.error, truth=labels[truth]))
+        return
+    sure_mistake = evaluation.add(truth, row)
+    if not sure_mistake and add is None:
+        return
+    best = np.argsort(-row, kind="stable")[:SHOWN]
+    told = tuple(labels[each] for each in best)
+    record = Record(name, "", told, tuple(row[best].tolist()), answer.thumbnail, labels[truth])
+    if sure_mistake:
+        evaluation.keep(record)
+    if add is not None:
+        add(record)
