@@ -7,6 +7,7 @@ background, light or dark as the reader's browser asks for.
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from pathlib import Path
 
@@ -216,8 +217,7 @@ def draw_towers(network: Network) -> Drawing:
 
 def _arrows(drawing: Drawing, blocks: dict[str, list[Maps]], both: tuple[str, ...]) -> None:
     """From every layer to the one that reads it; f8 is drawn as one, with an arrow from each tower."""
-    names = list(blocks)
-    for before, name in zip(names, names[1:], strict=False):
+    for before, name in pairwise(blocks):
         for tower in range(2):
             for other in range(2) if name in both and name != "f8" else [tower]:
                 source, target = blocks[before][other], blocks[name][tower]

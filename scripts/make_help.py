@@ -1,4 +1,4 @@
-"""Make docs/commands.md: the --help of every command, as a terminal of 100 columns shows it, in black and white.
+"""Make docs/commands.md: the --help of every command, as a terminal of 100 columns without colours shows it.
 
 python scripts/make_help.py
 """
@@ -34,7 +34,7 @@ def help_of(*command: str) -> str:
     marks = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS")  # of which typer makes colours
     environment = {name: value for name, value in os.environ.items() if name not in marks}
     environment |= {"TERMINAL_WIDTH": COLUMNS, "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  our own command
         [SCRIPT, *command, "--help"], env=environment, capture_output=True, encoding="utf-8", check=True
     )
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines()).strip()
