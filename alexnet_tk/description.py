@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk.errors import ModelError, OutputError
 from alexnet_tk.files import refuse_existing
+from alexnet_tk.opening import is_checkpoint
 from alexnet_tk.recipe import Network, Recipe
 
 
@@ -41,7 +42,7 @@ def describe(path: Path) -> Description:
         no such file, or none of ours; the ending .pt decides what it should be
 
     """
-    return _checkpoint(path) if path.suffix.lower() in (".pt", ".pth") else _onnx_file(path)
+    return _checkpoint(path) if is_checkpoint(path) else _onnx_file(path)
 
 
 def weight_shapes(network: Network, classes: int) -> dict[str, tuple[int, ...]]:
@@ -80,7 +81,7 @@ def draw_first_kernels(path: Path, picture: Path, *, overwrite: bool = False) ->
 
 def first_kernels(path: Path) -> NDArray[np.float32]:
     """c1's kernels in RGB, float (M, 3, K, K), of a checkpoint or an ONNX file; needs torch or onnx."""
-    if path.suffix.lower() in (".pt", ".pth"):
+    if is_checkpoint(path):
         from alexnet_tk.training.checkpoint import Checkpoint
 
         checkpoint = Checkpoint.load(path)

@@ -12,6 +12,7 @@
     ├── ExportError               an export whose answers differ from the checkpoint's
     ├── DeviceError               a device that was asked for and does not work
     ├── OutputError               an output that exists or can't be written
+    ├── ClusterError              a Ray cluster that can't be reached or gave up
     └── MissingExtraError         a package that an extra of this project brings
 
 Messages are one line: they name the thing that is wrong and the next step.
@@ -73,6 +74,10 @@ class DeviceError(AlexnetError):
 
 class OutputError(AlexnetError):
     """An output that exists already or can't be written."""
+
+
+class ClusterError(AlexnetError):
+    """A Ray cluster that can't be reached, or that gave up."""
 
 
 class MissingExtraError(AlexnetError):

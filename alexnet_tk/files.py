@@ -17,7 +17,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} is a pipe or a device; name a file for the output")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; give --overwrite to replace it, or name another")
-    folder = path.parent
+    refuse_unwritable(path.parent)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise `OutputError` if no output can be made in the folder."""
     if not folder.is_dir():
         raise OutputError(f"the folder {folder} does not exist; make it, or give another --output")
     if not os.access(folder, os.W_OK):

@@ -148,6 +148,17 @@ def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") 
     return np.asarray(square)[margin : margin + crop, margin : margin + crop]
 
 
+def ten_crops(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The views of the paper's evaluation (section 4.1): four corners and the centre, then their mirrors.
+
+    uint8 (10, S, S, 3) of (R, R, 3); a network's answer is the mean of its softmax over them.
+    """
+    far, middle = picture.shape[0] - size, (picture.shape[0] - size) // 2
+    corners = ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
+    views = np.stack([picture[top : top + size, left : left + size] for top, left in corners])
+    return np.concatenate([views, views[:, :, ::-1]])
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its orientation tag says; a tag that can't be read counts as none."""
     try:

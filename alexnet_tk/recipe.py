@@ -179,15 +179,12 @@ class Train:
 
     def __post_init__(self) -> None:
         _require(self.epochs == "auto" or self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
-        _require(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
         _require(self.lr > 0, "train.lr", self.lr, "above 0")
         _require(0 <= self.momentum < 1, "train.momentum", self.momentum, "at least 0 and below 1")
-        _require(self.weight_decay >= 0, "train.weight_decay", self.weight_decay, "at least 0")
-        _require(self.drops >= 0, "train.drops", self.drops, "at least 0")
-        _require(self.patience >= 1, "train.patience", self.patience, "at least 1")
-        _require(self.warmup >= 0, "train.warmup", self.warmup, "at least 0")
-        _require(self.stall >= 0, "train.stall", self.stall, "at least 0")
-        _require(self.micro_batches >= 1, "train.micro_batches", self.micro_batches, "at least 1")
+        for key in ("batch_size", "patience", "micro_batches"):
+            _require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "at least 1")
+        for key in ("weight_decay", "drops", "warmup", "stall"):
+            _require(getattr(self, key) >= 0, f"train.{key}", getattr(self, key), "at least 0")
         _require(0 <= self.seed < 2**63, "train.seed", self.seed, "from 0 to 2^63 - 1")
 
     def epochs_for(self, pictures: int) -> int:

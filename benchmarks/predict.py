@@ -15,25 +15,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
-from alexnet_tk import images, zoo
+from alexnet_tk import zoo
+from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.export import Form, export
 from alexnet_tk.inference import find
 from alexnet_tk.inference.classify import BATCH_SIZE
 from alexnet_tk.inference.machine import usable_cores
-from alexnet_tk.inference.model import Model, open_model
+from alexnet_tk.inference.model import open_model
 
 FORMS = {
     "fp32": Form(),
     "fp32, decomposed": Form(lrn="decomposed"),
     "int8, decomposed": Form("int8", "decomposed"),
 }
+SECONDS = 5.0  # of the network alone
 OTHERS = Path(__file__).with_name("predict_others.py")
 
 
@@ -56,40 +54,6 @@ def untrained(path: Path) -> None:
     axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     statistics = Statistics((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), axes)
     Checkpoint(recipe, labels, statistics, dict(network.state_dict()), ids).save(path)
-
-
-def on_every_core(work: Callable[[int], int]) -> float:
-    """Pictures a second that this work does in a thread for each usable core."""
-    cores = usable_cores()
-    with ThreadPoolExecutor(cores) as pool:
-        begun = time.perf_counter()
-        done = sum(pool.map(work, range(cores)))
-        return done / (time.perf_counter() - begun)
-
-
-def network_alone(model: Model, batches: int) -> float:
-    """Pictures a second of the network without decoding."""
-    size = model.image_size
-    pictures = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, size, size, 3), dtype=np.uint8)
-
-    def work(_: int) -> int:
-        for _ in range(batches):
-            model.run(pictures)
-        return batches * len(pictures)
-
-    return on_every_core(work)
-
-
-def decoding_alone(model: Model, paths: list[str]) -> float:
-    """Pictures a second without the network."""
-
-    def work(core: int) -> int:
-        mine = paths[core :: usable_cores()]
-        for path in mine:
-            images.load(path, model.preprocess.resize, model.image_size, model.preprocess.filter)
-        return len(mine)
-
-    return on_every_core(work)
 
 
 def ours(model: Path, folder: Path, output: Path) -> tuple[float, float]:
@@ -148,13 +112,12 @@ def main() -> None:
         models = {form: open_model(file, "cpu") for form, file in files.items()}
         for _ in range(given.rounds):
             for form, model in models.items():
-                network = network_alone(model, batches=max(1, len(paths) // BATCH_SIZE // usable_cores()))
+                network, _ = network_alone(model, BATCH_SIZE, SECONDS)
                 decoding = decoding_alone(model, paths)
                 whole, after = ours(files[form], given.folder, answers)
-                limit = 1 / (1 / network + 1 / decoding)
                 note(f"{form}, network", network)
                 note(f"{form}, decoding", decoding)
-                note(f"{form}, share", len(paths) / after / limit)
+                note(f"{form}, share", len(paths) / after / limit(network, decoding, "cpu"))
                 note(form, whole)
             note("loop", other("loop", floats, given.folder, answers))
             note("loader", other("loader", checkpoint, given.folder, answers))
@@ -169,8 +132,9 @@ def main() -> None:
         print("   network alone {:6.1f}/s, decoding alone {:6.1f}/s; {:.1%} of their limit".format(*alone))
     print(f"plain loop                  {middle['loop']:6.2f} s")
     print(f"torch, DataLoader           {middle['loader']:6.2f} s\n")
-    print(f"predict, fp32, against the plain loop        {middle['loop'] / middle['fp32']:5.2f}×")
-    print(f"predict, fp32, against torch's DataLoader    {middle['loader'] / middle['fp32']:5.2f}×")
+    for form in ("fp32", "fp32, decomposed"):
+        print(f"predict, {form:18} against the plain loop       {middle['loop'] / middle[form]:5.2f}×")
+        print(f"predict, {form:18} against torch's DataLoader   {middle['loader'] / middle[form]:5.2f}×")
     print(
         "predict, int8 against fp32, both decomposed  "
         f"{middle['fp32, decomposed'] / middle['int8, decomposed']:5.2f}×"

@@ -14,7 +14,9 @@ from typer.core import TyperGroup
 
 from alexnet_tk.errors import AlexnetError, MissingExtraError, printable
 
+from .benchmark import benchmark
 from .doctor import doctor
+from .evaluate import evaluate
 from .export import export
 from .import_weights import import_weights
 from .options import Debug
@@ -123,7 +125,7 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, pack, export, predict, samples, show, doctor):
+for command in (train, pack, export, predict, evaluate, benchmark, samples, show, doctor):
     app.command()(command)
 app.command("import")(import_weights)
 

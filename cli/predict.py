@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from alexnet_tk.inference.results import Totals
 
 
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Format(StrEnum):
     """The forms of an answer."""
 
@@ -77,6 +84,9 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads. [default: one for each usable core]")
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Over Ray, actors of a cluster answer: --workers is their number.")
+    ] = Engine.LOCAL,
     debug: Debug = False,
 ) -> None:
     """Classify pictures and folders of them: one record for each picture, in order."""
@@ -93,6 +103,10 @@ def predict(
         raise UsageError("Parquet can't be written to stdout; give --output F.parquet")
     if resume and overwrite:
         raise UsageError("--resume keeps an output and --overwrite replaces it; give one of them")
+    if engine is Engine.RAY and (output is None or form is not Format.PARQUET):
+        raise UsageError("--engine ray writes a folder of Parquet files; give --output F.parquet")
+    if engine is Engine.RAY and (strict or report is not None):
+        raise UsageError("--strict and --report need all answers in one process; give them to --engine local")
     with screen() as show, ExitStack() as stack:
         from alexnet_tk.files import refuse_existing
         from alexnet_tk.inference import Classifier, find
@@ -100,14 +114,22 @@ def predict(
         from alexnet_tk.inference.resume import refuse_existing_answers, sha256
         from alexnet_tk.zoo import default_model
 
-        if output is not None:
+        if output is not None and engine is Engine.RAY:
+            from alexnet_tk.inference.parts import refuse_existing_parts
+
+            refuse_existing_parts(output, resume, overwrite)
+        elif output is not None:
             refuse_existing_answers(output, form.value, keep=overwrite or resume)
         if report is not None:
             refuse_existing(report, overwrite)
         taken = model or default_model()
         # Large networks take half a second to open; the pictures are looked for meanwhile.
         opening = stack.enter_context(ThreadPoolExecutor(1)).submit(
-            Classifier, taken, device, labels=labels, preprocess=preprocess
+            Classifier,
+            taken,
+            device if engine is Engine.LOCAL else "cpu",  # the actors' own device is theirs to open
+            labels=labels,
+            preprocess=preprocess,
         )
         found = find([each for each in inputs or [] if each != "-"], _lists(inputs or [], listed, nul))
         if not found.paths:
@@ -123,11 +145,32 @@ def predict(
             show.say(
                 f"model: {taken}{'' if taken == Path('model.onnx') else built_in}; --model names another"
             )
-        show.say(f"device: {classifier.device.name} ({classifier.device.why})")
+        if engine is Engine.LOCAL:
+            show.say(f"device: {classifier.device.name} ({classifier.device.why})")
         wanted = 5 if top5 else topk or 1
         if wanted > len(classifier.labels):
             show.say(f"the model has {len(classifier.labels)} labels: all are given, not {wanted}")
             wanted = len(classifier.labels)
+        if engine is Engine.RAY:
+            assert output is not None
+            from .over_ray import over_ray
+
+            before, outcome = over_ray(
+                output,
+                resume,
+                taken,
+                weights,
+                classifier,
+                preprocess,
+                found,
+                wanted,
+                device,
+                batch_size,
+                workers,
+                show,
+            )
+            _end(found, outcome, before, show)
+            return
         size = batch_size or _earlier(output, resume) or classifier.batch_size(len(found.paths), workers)
 
         before, write = stack.enter_context(
@@ -159,8 +202,13 @@ def predict(
             strict=strict,
             thumbnails=report is not None,
         )
+    _end(found, outcome, before, show)
+
+
+def _end(found: "Found", outcome: "Outcome", before: "Totals", show: Screen) -> None:
+    """Say what became of the pictures, and end the command if some failed."""
     show.say(_account(found, outcome, before))
-    if outcome.totals.answered + outcome.totals.failed:
+    if outcome.speed is not None and outcome.totals.answered + outcome.totals.failed:
         show.say(f"time: {outcome.speed}")
     if outcome.totals.failed or before.failed:
         raise typer.Exit(3)

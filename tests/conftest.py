@@ -1,6 +1,7 @@
-"""What all tests share: a GPU marker that skips, and small networks that train in a second."""
+"""What all tests share: a GPU marker that skips, small networks, and the built-in one as a checkpoint."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,29 @@ TINY = (
 def tiny() -> tuple[str, ...]:
     """Settings that make any recipe's network tiny."""
     return TINY
+
+
+@pytest.fixture(scope="session")
+def fashion_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained network that comes with the package, as the checkpoint that it was."""
+    import onnx
+    import torch
+
+    from alexnet_tk import sample, zoo
+    from alexnet_tk.training.checkpoint import Checkpoint
+    from alexnet_tk.training.statistics import Statistics
+
+    graph = onnx.load(zoo.default_model()).graph
+    weights = {
+        each.name.removeprefix("alexnet."): torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
+        for each in graph.initializer
+        if each.name.startswith("alexnet.")
+    }
+    mean = sample.pictures("train")[0].mean()
+    statistics = Statistics.from_lists([mean] * 3, [0, 0, 1], [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    path = tmp_path_factory.mktemp("fashion") / "model.pt"
+    Checkpoint(zoo.recipe("fashion-mini"), list(sample.LABELS), statistics, weights).save(path)
+    return path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -519,3 +519,13 @@ def test_the_endings_of_pictures_count_and_no_others() -> None:
     assert {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm"} <= images.endings()
     assert not {".txt", ".csv", ".onnx", ".pdf", ".h5", ".mpg", ".py", ""} & images.endings()
     assert all(re.fullmatch(r"\.[a-z0-9_]+", ending) for ending in images.endings())
+
+
+def test_ten_crops_are_the_papers() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (44, 44, 3), dtype=np.uint8)
+    views = images.ten_crops(picture, 40)
+    assert views.shape == (10, 40, 40, 3)
+    plain = [picture[:40, :40], picture[:40, 4:], picture[4:, :40], picture[4:, 4:], picture[2:42, 2:42]]
+    for view, mirrored, expected in zip(views[:5], views[5:], plain, strict=True):
+        assert np.array_equal(view, expected)
+        assert np.array_equal(mirrored, np.fliplr(expected))

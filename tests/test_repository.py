@@ -23,6 +23,7 @@ LAYERS = [
     {"network", "inference"},
     {"training"},
     {"export"},
+    {"opening"},
     {"evaluation", "benchmarking", "doctor", "description"},
     {"cli"},
 ]

@@ -3,12 +3,12 @@
 import io
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,10 @@ from alexnet_tk import images
 from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.archives import Member
-from alexnet_tk.inference.foreign import open_foreign, read_labels, read_preprocessing
+from alexnet_tk.inference.foreign import Preprocessing, open_foreign, read_labels, read_preprocessing
 from alexnet_tk.inference.machine import usable_cores, usable_memory
-from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.model import Model, open_model
+from alexnet_tk.inference.remote import is_url, open_url
 from alexnet_tk.inference.results import Record
 from alexnet_tk.inference.session import Device
 from alexnet_tk.inference.speed import Speed
@@ -31,6 +32,18 @@ PICTURE_BYTES = 128  # of the network's values for each pixel of a picture, on t
 THUMBNAIL = 96  # pixels, the side
 
 Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
+Crops = Literal[1, 10]  # the centre, or the ten views of the paper's evaluation
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that the network says of a picture: nothing, where it has an error."""
+
+    path: str
+    error: str
+    probabilities: NDArray[np.float32]  # (classes,)
+    thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
 
 
 class Classifier:
@@ -43,13 +56,13 @@ class Classifier:
     Parameters
     ----------
     model
-        a file that `alexnet-tk export` wrote
+        a file that `alexnet-tk export` wrote, or one that is open already
     device
-        "auto", "cpu", "cuda" or "cuda:N"
+        of a file: "auto", "cpu", "cuda" or "cuda:N"
     labels, preprocess
         for a classifier from elsewhere, whose file says neither: the class names in the order of its
         outputs, or a file with a line for each; "imagenet", "caffe" or a TOML file with the keys of a
-        recipe's `[preprocess]`
+        recipe's `[preprocess]`, or what `read_preprocessing` made of it
 
     Raises
     ------
@@ -61,19 +74,22 @@ class Classifier:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | Model,
         device: str = "auto",
         *,
         labels: Sequence[str] | Path | None = None,
-        preprocess: str | None = None,
+        preprocess: str | Preprocessing | None = None,
     ) -> None:
-        if labels is None and preprocess is None:
+        if isinstance(model, Model):
+            self._model = model
+        elif labels is None and preprocess is None:
             self._model = open_model(Path(model), device)
         elif labels is None or preprocess is None:
             raise UsageError("--labels and --preprocess go together: a model from elsewhere needs both")
         else:
             names = read_labels(labels) if isinstance(labels, Path) else list(labels)
-            self._model = open_foreign(Path(model), device, names, read_preprocessing(preprocess))
+            read = read_preprocessing(preprocess) if isinstance(preprocess, str) else preprocess
+            self._model = open_foreign(Path(model), device, names, read)
 
     @property
     def device(self) -> Device:
@@ -84,6 +100,12 @@ class Classifier:
     def labels(self) -> list[str]:
         """The class names in the order of the network's outputs."""
         return self._model.labels
+
+    @property
+    def label_ids(self) -> list[str]:
+        """The classes' ids in the same order, where the file holds them, as for ImageNet; else none."""
+        ids: list[str] = self._model.metadata.get("label_ids", [])
+        return ids
 
     @property
     def precision(self) -> str | None:
@@ -134,7 +156,7 @@ class Classifier:
         Parameters
         ----------
         pictures
-            paths, also of members of archives as `find` gives them, Pillow images or arrays uint8
+            paths, also URLs and members of archives as `find` gives them, Pillow images or arrays uint8
             (H, W, 3) or (H, W); the same one twice is answered twice. What has no path is called
             "picture N" in its record, counted from 0
         topk
@@ -153,35 +175,90 @@ class Classifier:
         an iterator; only a few batches are in memory, however many pictures there are
 
         """
+        topk = min(topk, len(self.labels))
+
+        def records(batch: _Batch) -> list[Record]:
+            best = np.argsort(-batch.probabilities, axis=1, kind="stable")[:, :topk]
+            rows = zip(batch.probabilities, best, batch.thumbnails, strict=True)
+            made = []
+            for path, error in zip(batch.paths, batch.errors, strict=True):
+                if error:
+                    made.append(Record(path, error))
+                    continue
+                row, top, thumbnail = next(rows)
+                labels = tuple(self.labels[i] for i in top)
+                made.append(Record(path, "", labels, tuple(row[top].tolist()), thumbnail))
+            return made
+
+        return self._each(pictures, records, 1, batch_size, workers, thumbnails, speed)
+
+    def answers(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        crops: Crops = 1,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        thumbnails: bool = False,
+        speed: Speed | None = None,
+    ) -> Iterator[Answer]:
+        """As `classify`, with the probabilities of all labels.
+
+        With `crops` of 10 they are the mean over the four corners and the centre of the scaled picture and
+        their mirrors (section 4.1 of the 2012 paper), and `batch_size` counts these views.
+        """
+        nothing = np.empty(0, np.float32)
+
+        def rows(batch: _Batch) -> list[Answer]:
+            sound = zip(batch.probabilities, batch.thumbnails, strict=True)
+            return [
+                Answer(path, error, nothing) if error else Answer(path, "", *next(sound))
+                for path, error in zip(batch.paths, batch.errors, strict=True)
+            ]
+
+        return self._each(pictures, rows, crops, batch_size, workers, thumbnails, speed)
+
+    def _each(
+        self,
+        pictures: Iterable[Picture],
+        finish: Callable[["_Batch"], list[Result]],
+        crops: Crops,
+        batch_size: int | None,
+        workers: int | None,
+        thumbnails: bool,
+        speed: Speed | None,
+    ) -> Iterator[Result]:
+        """What `finish`, called in the threads that answer, makes of each batch, in order."""
         workers = workers or usable_cores()
         count = len(pictures) if isinstance(pictures, Sized) else None
-        batch_size = batch_size or self.batch_size(count, workers)
-        topk = min(topk, len(self.labels))
-        parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), batch_size)
-        answers: Iterator[tuple[_Batch, list[Record]]]
+        views = batch_size or self.batch_size(count and count * crops, workers)
+        size = max(1, views // crops)  # pictures of a batch
+        parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), size)
+        answers: Iterator[tuple[_Batch, list[Result]]]
         if self._on_cuda:
-            decoded = map_ahead(lambda part: self._decode(part, thumbnails), parts, workers)
-            answers = (self._answer(batch, topk, pad_to=batch_size) for batch in decoded)
+            decoded = map_ahead(lambda part: self._decode(part, crops, thumbnails), parts, workers)
+            answers = (self._answer(batch, crops, finish, pad_to=size) for batch in decoded)
         else:
             answers = map_ahead(
-                lambda part: self._answer(self._decode(part, thumbnails), topk), parts, workers
+                lambda part: self._answer(self._decode(part, crops, thumbnails), crops, finish),
+                parts,
+                workers,
             )
-        for batch, records in answers:
+        for batch, results in answers:
             if speed is not None:
                 speed.add(batch.read, batch.decode, batch.infer)
-            yield from records
+            yield from results
 
-    def _decode(self, pictures: list[tuple[str, Picture]], thumbnails: bool) -> "_Batch":
-        preprocess, size = self._model.preprocess, self._model.image_size
+    def _decode(self, pictures: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> "_Batch":
         batch = _Batch([name for name, _ in pictures])
         for _, picture in pictures:
             begun = read = time.perf_counter()
             try:
                 source = _open(picture)
                 read = time.perf_counter()
-                pixels = images.load(source, preprocess.resize, size, preprocess.filter)
-                batch.pixels.append(pixels)
-                batch.thumbnails.append(_thumbnail(pixels) if thumbnails else b"")
+                views = self._views(source, crops)
+                batch.views.append(views)
+                batch.thumbnails.append(_thumbnail(views[:5][-1]) if thumbnails else b"")  # the centre
                 batch.errors.append("")
             except PictureError as error:
                 batch.errors.append(str(error))
@@ -189,30 +266,35 @@ class Classifier:
             batch.decode += time.perf_counter() - read
         return batch
 
-    def _answer(self, batch: "_Batch", topk: int, pad_to: int = 0) -> "tuple[_Batch, list[Record]]":
-        """Records in the order of the batch; padding keeps the shape that CUDA has prepared for."""
+    def _views(self, source: images.Source, crops: Crops) -> NDArray[np.uint8]:
+        """What the network is to see of a picture, uint8 (crops, S, S, 3)."""
+        preprocess, size = self._model.preprocess, self._model.image_size
+        if crops == 1:
+            return images.load(source, preprocess.resize, size, preprocess.filter)[None]
+        square = images.load(source, preprocess.resize, preprocess.resize, preprocess.filter)
+        return images.ten_crops(square, size)
+
+    def _answer(
+        self, batch: "_Batch", crops: Crops, finish: Callable[["_Batch"], list[Result]], pad_to: int = 0
+    ) -> tuple["_Batch", list[Result]]:
+        """Results in the order of the batch; padding keeps the shape that CUDA has prepared for."""
         begun = time.perf_counter()
-        rows: Iterator[tuple[NDArray[np.float32], NDArray[np.int64], bytes]] = iter(())
-        if batch.pixels:
-            blank = [np.zeros_like(batch.pixels[0])] * (pad_to - len(batch.pixels))
-            probabilities = self._model.run(np.stack(batch.pixels + blank))[: len(batch.pixels)]
-            best = np.argsort(-probabilities, axis=1, kind="stable")[:, :topk]
-            rows = zip(probabilities, best, batch.thumbnails, strict=True)
-        records = []
-        for path, error in zip(batch.paths, batch.errors, strict=True):
-            if error:
-                records.append(Record(path, error))
-                continue
-            row, top, thumbnail = next(rows)
-            labels = tuple(self.labels[i] for i in top)
-            records.append(Record(path, "", labels, tuple(row[top].tolist()), thumbnail))
+        count = len(batch.views)
+        if count:
+            blank = [np.zeros_like(batch.views[0])] * (pad_to - count)
+            rows = self._model.run(np.concatenate(batch.views + blank))[: count * crops]
+            batch.probabilities = rows if crops == 1 else rows.reshape(count, crops, -1).mean(axis=1)
+            batch.views.clear()
+        results = finish(batch)
         batch.infer = time.perf_counter() - begun
-        return batch, records
+        return batch, results
 
 
 def _open(picture: Picture) -> images.Source:
     if isinstance(picture, Member):
         return io.BytesIO(picture.read())
+    if isinstance(picture, str) and is_url(picture):
+        return open_url(picture)
     return images.open_file(picture) if isinstance(picture, (str, os.PathLike)) else picture
 
 
@@ -238,11 +320,12 @@ def _batches(items: Iterable[tuple[str, Picture]], size: int) -> Iterator[list[t
 
 @dataclass
 class _Batch:
-    """A batch of paths: for each its error, and for those without one the pixels, in the same order."""
+    """A batch of paths: for each its error; for those without one, in the same order, all else."""
 
     paths: list[str]
     errors: list[str] = field(default_factory=list)
-    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    views: list[NDArray[np.uint8]] = field(default_factory=list)  # (crops, S, S, 3), till they are answered
+    probabilities: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     thumbnails: list[bytes] = field(default_factory=list)
     read: float = 0.0  # seconds
     decode: float = 0.0

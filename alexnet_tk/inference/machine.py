@@ -6,6 +6,7 @@ from math import ceil
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+PROCESS = Path("/proc/self")
 
 
 def usable_cores(cgroups: Path = CGROUPS) -> int:
@@ -40,3 +41,19 @@ def usable_memory(cgroups: Path = CGROUPS) -> int | None:
         with suppress(OSError, ValueError):  # "max": no limit
             limits.append(int((cgroups / file).read_text()))
     return min(limits, default=None)
+
+
+def forget_peak_memory(process: Path = PROCESS) -> None:
+    """From now on `peak_memory` tells of what comes; nothing where the system has no such thing."""
+    with suppress(OSError):
+        (process / "clear_refs").write_text("5")
+
+
+def peak_memory(process: Path = PROCESS) -> int | None:
+    """The most bytes this process has held since then; None where the system does not tell."""
+    try:
+        status = (process / "status").read_text()
+    except OSError:
+        return None
+    peak = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return None if peak is None else 1024 * int(peak.split()[1])

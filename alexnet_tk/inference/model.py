@@ -6,7 +6,7 @@ This module also holds the names that export/onnx.py writes and prediction reads
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -59,11 +59,18 @@ class Input:
         return np.ascontiguousarray(x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2))
 
 
+class Session(Protocol):
+    """What computes: ONNX Runtime's session, or what stands in for it."""
+
+    def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
+        """An array for each output."""
+
+
 @dataclass(frozen=True)
 class Model:
     """An opened file; calling `run` from several threads at once is safe."""
 
-    session: ort.InferenceSession
+    session: Session
     device: Device
     labels: list[str]
     preprocess: Preprocess
@@ -148,7 +155,7 @@ def open_model(path: Path, device: str = "auto") -> Model:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
     size = recipe.network.image_size
     takes = Input.ours(kind, recipe.preprocess)
-    _check_shapes(path, session, labels, size, takes)
+    _check_shapes(path, session, labels, metadata.get("label_ids", []), size, takes)
     batch = session.get_inputs()[0].shape[0]
     return Model(
         session,
@@ -185,10 +192,14 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
-def _check_shapes(path: Path, session: ort.InferenceSession, labels: object, size: int, input: Input) -> None:
+def _check_shapes(
+    path: Path, session: ort.InferenceSession, labels: object, ids: object, size: int, input: Input
+) -> None:
     """Raise `ModelError` unless input, output and labels fit together."""
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ModelError(f"{path} has broken metadata: its labels are no list of names; export it again")
+    if not isinstance(ids, list) or len(ids) not in (0, len(labels)):
+        raise ModelError(f"{path} has broken metadata: its label_ids are no list of ids; export it again")
     takes = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
     shape = input.shape(size)
     if takes != [(INPUT, input.type, shape)]:

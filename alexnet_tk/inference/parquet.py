@@ -3,18 +3,19 @@
 A Parquet file can't be appended to: its table of contents stands at the end.
 """
 
+import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alexnet_tk.files import replacing
-from alexnet_tk.inference.results import as_text
+from alexnet_tk.inference.results import Record, as_text
 
 ROWS = 10_000  # in memory at a time, and in a group of the file
 
@@ -47,7 +48,14 @@ def convert(journal: Path, output: Path, topk: int) -> None:
             writer.write_table(pa.Table.from_pylist(rows, columns))
 
 
-def errors(output: Path) -> Iterator[str]:
+def encode(records: Iterable[Record], topk: int) -> bytes:
+    """A Parquet file of these records."""
+    file = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([_row(each.row(topk)) for each in records], schema(topk)), file)
+    return file.getvalue()
+
+
+def errors(output: Path | IO[bytes]) -> Iterator[str]:
     """What stands as the error of each record of a Parquet file, "" where there is none."""
     for batch in pq.ParquetFile(output).iter_batches(columns=["error"]):
         yield from batch.column(0).to_pylist()

@@ -18,7 +18,7 @@ class Outcome:
 
     totals: Totals
     seconds: float
-    speed: Speed
+    speed: Speed | None = None  # not measured over Ray
 
 
 def predict(

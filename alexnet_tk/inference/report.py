@@ -3,7 +3,7 @@
 import base64
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -16,10 +16,13 @@ MOST = 20_000  # pictures in a page; a browser holds their thumbnails, some 3 kB
 
 
 @contextmanager
-def report(path: Path, model: str, ignored: Counter[str]) -> Iterator[Callable[[Record], None]]:
+def report(
+    path: Path, model: str, ignored: Counter[str], figures: Sequence[str] = ()
+) -> Iterator[Callable[[Record], None]]:
     """What adds a record, with its thumbnail, to a page; the page appears when the block ends well.
 
-    Of more than `MOST` pictures the first and those that failed are shown, and the page says so.
+    Of more than `MOST` pictures the first and those that failed or are wrong are shown, and the page says so.
+    `figures` are lines above the pictures, as they are at the block's end.
 
     Raises
     ------
@@ -37,8 +40,9 @@ def report(path: Path, model: str, ignored: Counter[str]) -> Iterator[Callable[[
         def add(record: Record) -> None:
             nonlocal shown
             totals.add(record.error)
-            # Those that failed are what one looks for: the last tenth of the room is theirs.
-            if shown < (MOST if record.error else MOST * 9 // 10):
+            # Those that failed or are wrong are what one looks for: the last tenth of the room is theirs.
+            sought = record.error or record.wrong
+            if shown < (MOST if sought else MOST * 9 // 10):
                 file.write((",\n" if shown else "") + _embedded(_row(record)))
                 shown += 1
 
@@ -47,13 +51,13 @@ def report(path: Path, model: str, ignored: Counter[str]) -> Iterator[Callable[[
         summary += f"{totals.failed:,} failed, {ignored.total():,} other files ignored"
         if shown < totals.answered + totals.failed:
             summary += f"; this page shows {shown:,} of them"
-        file.write(middle + _embedded({"summary": summary}) + tail)
+        file.write(middle + _embedded({"summary": summary, "figures": list(figures)}) + tail)
 
 
 def _row(record: Record) -> list[Any]:
     thumbnail = base64.b64encode(record.thumbnail).decode()
     probabilities = [round(each, 6) for each in record.probabilities]
-    return [as_text(record.path), record.error, record.labels, probabilities, thumbnail]
+    return [as_text(record.path), record.error, record.labels, probabilities, thumbnail, record.truth]
 
 
 def _embedded(value: object) -> str:

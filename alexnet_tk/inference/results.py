@@ -23,11 +23,17 @@ class Record:
     labels: tuple[str, ...] = ()
     probabilities: tuple[float, ...] = ()
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
+    truth: str = ""  # its label by the name of its folder, in an evaluation
 
     @property
     def status(self) -> str:
         """Either "ok" or "failed"."""
         return "failed" if self.error else "ok"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the truth is known, and another label the most probable one."""
+        return bool(self.truth and self.labels) and self.labels[0] != self.truth
 
     def row(self, topk: int) -> dict[str, str | float | None]:
         """The record as named columns; the ranks of a failed record are None."""

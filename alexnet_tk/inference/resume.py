@@ -58,8 +58,8 @@ def sha256(file: Path) -> str:
 
 
 def plan_file(output: Path) -> Path:
-    """Where the plan of an output stands."""
-    return output.with_name(f"{output.name}.run.json")
+    """Where the plan of an output stands; in a folder, where readers of Parquet pass it over."""
+    return output / "_run.json" if output.is_dir() else output.with_name(f"{output.name}.run.json")
 
 
 def answers_file(output: Path, format: str) -> Path:
@@ -126,15 +126,8 @@ def earlier_batch_size(output: Path) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
-def take_up(output: Path, plan: Plan) -> Totals:
-    """Count the answers in an output and drop a half-written last one; the rest is to be appended.
-
-    Raises
-    ------
-    OutputError
-        it was made by another model, of other inputs, with another k, or has no plan beside it
-
-    """
+def check_plan(output: Path, plan: Plan) -> None:
+    """Raise `OutputError` unless this plan made what stands in the output."""
     try:
         told = json.loads(plan_file(output).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -149,6 +142,18 @@ def take_up(output: Path, plan: Plan) -> Totals:
             f"{output} was made with another {' and another '.join(other)}; "
             "give --overwrite, or another --output"
         )
+
+
+def take_up(output: Path, plan: Plan) -> Totals:
+    """Count the answers in an output and drop a half-written last one; the rest is to be appended.
+
+    Raises
+    ------
+    OutputError
+        it was made by another model, of other inputs, with another k, or has no plan beside it
+
+    """
+    check_plan(output, plan)
     totals, end = Totals(), 0
     file = answers_file(output, plan.format)
     if not file.exists():

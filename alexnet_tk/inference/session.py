@@ -74,7 +74,7 @@ def _try_cuda(path: Path, index: int) -> tuple[ort.InferenceSession | None, str 
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     # Every new input shape costs a search for convolution algorithms; HEURISTIC searches least.
     provider = ("CUDAExecutionProvider", {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"})
-    with _native_log() as log:
+    with native_log() as log:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints there which libraries it misses
             ort.preload_dlls()
         try:
@@ -121,7 +121,7 @@ def reason(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _native_log() -> Iterator[Any]:
+def native_log() -> Iterator[Any]:
     """Keeps what native code writes to stderr; the value is a function that returns it afterwards."""
     kept: list[str] = []
     sys.stderr.flush()

@@ -5,11 +5,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from alexnet_tk import images
 from alexnet_tk.errors import InputError
 from alexnet_tk.inference.archives import is_archive, members
+from alexnet_tk.inference.remote import files_below, is_url
 
 
 @dataclass
@@ -19,6 +21,14 @@ class Found:
     paths: list[str] = field(default_factory=list)  # some of them `archives.Member`
     ignored: Counter[str] = field(default_factory=Counter)
 
+    def add(self, path: str, name: str) -> None:
+        """Take a file if its name ends as a picture's does, else count it."""
+        ending = os.path.splitext(name)[1].lower()
+        if ending in images.endings():
+            self.paths.append(path)
+        else:
+            self.ignored[ending or "no ending"] += 1
+
 
 def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -> Found:
     """The pictures that these files, folders, archives and patterns stand for, then those of a list.
@@ -26,7 +36,8 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     A file that is named counts whatever its ending, and a .zip or .tar that is named stands for the pictures
     in it. In a folder, in the folders below it and in an archive the ending decides; hidden files and
     folders are skipped and links to folders are not followed. Folders are read in the order of their
-    names, so the same folder gives the same order anywhere; archives as they were written.
+    names, so the same folder gives the same order anywhere; archives as they were written. What is named by
+    a URL (`remote.is_url`) is read through pyarrow's file systems; in a list it is taken for a file.
 
     Raises
     ------
@@ -38,14 +49,30 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     found = Found()
     for each in inputs:
         path = os.fspath(each)
+        if is_url(path):
+            files = files_below(path)
+            found.paths += files.named
+            for url, name in files.below:
+                found.add(url, name)
+            continue
         fitting = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
         if not fitting:
             raise InputError(f"{path} does not exist; name files or folders of pictures")
         for one in fitting:
             _add(one, found)
     for path in listed:
-        _add(path, found)
+        if is_url(path):
+            found.paths.append(path)
+        else:
+            _add(path, found)
     return found
+
+
+def class_folders(root: Path) -> list[str]:
+    """The names of the class folders, sorted; a link to a folder is one too."""
+    if not root.is_dir():
+        return []
+    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def read_list(stream: IO[bytes], separator: bytes = b"\n") -> list[str]:
@@ -61,11 +88,7 @@ def _add(path: str, found: Found) -> None:
         _walk(path, found)
     elif os.path.isfile(path) and is_archive(path):
         for each in members(path):
-            ending = os.path.splitext(each.name)[1].lower()
-            if ending in images.endings():
-                found.paths.append(each)
-            else:
-                found.ignored[ending or "no ending"] += 1
+            found.add(each, each.name)
     else:
         found.paths.append(path)
 
@@ -76,11 +99,7 @@ def _walk(folder: str, found: Found) -> None:
     while stack:
         path, kind = stack.pop()
         if kind == "file":
-            ending = os.path.splitext(path)[1].lower()
-            if ending in images.endings():
-                found.paths.append(path)
-            else:
-                found.ignored[ending or "no ending"] += 1
+            found.add(path, path)
             continue
         if kind == "special":
             found.ignored["pipe, socket or device"] += 1

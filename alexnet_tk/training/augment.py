@@ -127,17 +127,6 @@ def rotate(pictures: Tensor, angle: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)
 
 
-def ten_crops(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The views of the paper's evaluation (section 4.1): four corners and the centre, then their mirrors.
-
-    uint8 (10, S, S, 3) of (R, R, 3); a network's answer is the mean of its softmax over them.
-    """
-    far, middle = picture.shape[0] - size, (picture.shape[0] - size) // 2
-    corners = ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
-    views = np.stack([picture[top : top + size, left : left + size] for top, left in corners])
-    return np.concatenate([views, views[:, :, ::-1]])
-
-
 def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """The centre crop that prediction takes too, uint8 (S, S, 3) of (R, R, 3); a view."""
     margin = (picture.shape[0] - size) // 2

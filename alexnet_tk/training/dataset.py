@@ -14,7 +14,7 @@ from alexnet_tk import images, sample, zoo
 from alexnet_tk.errors import DataError, PictureError
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.machine import usable_cores
-from alexnet_tk.inference.sources import find
+from alexnet_tk.inference.sources import class_folders, find
 from alexnet_tk.recipe import Preprocess
 
 
@@ -105,8 +105,8 @@ def from_folder(folder: Path) -> Data:
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; DATA holds a folder of pictures for each class")
-    root = folder / "train" if _class_names(folder / "train") else folder
-    names = _class_names(root)
+    root = folder / "train" if class_folders(folder / "train") else folder
+    names = class_folders(root)
     if len(names) < 2:
         raise DataError(
             f"{root} holds {len(names)} class folders; at least 2 are needed, "
@@ -115,7 +115,7 @@ def from_folder(folder: Path) -> Data:
     notes: list[str] = []
     paths, classes = _class_files(root, names, notes)
     if root != folder and (folder / "val").is_dir():
-        strangers = set(_class_names(folder / "val")) - set(names)
+        strangers = set(class_folders(folder / "val")) - set(names)
         if strangers:
             raise DataError(
                 f"{folder / 'val'} holds classes that {root} does not: {', '.join(sorted(strangers))}"
@@ -137,13 +137,6 @@ def from_folder(folder: Path) -> Data:
             )
     english = zoo.english_names(names)
     return Data(train, val, english or names, names if english else [], notes)
-
-
-def _class_names(root: Path) -> list[str]:
-    """The names of the class folders, sorted; a link to a folder is one too."""
-    if not root.is_dir():
-        return []
-    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
 
 
 def _class_files(root: Path, names: list[str], notes: list[str]) -> tuple[list[str], NDArray[np.int64]]:

@@ -220,9 +220,9 @@ def _fit(
             if world.first:
                 checkpoint.save(output)
         run.finished = trainer.finished(val) or run.epoch == epochs
-        failures = [trainer.failures(reader) for reader in readers]
+        unread = [trainer.failures(reader) for reader in readers]
         if world.first:
-            failed = run.list_failures(folder / "unreadable.txt", splits, failures)
+            failed = run.list_failures(folder / "unreadable.txt", splits, unread)
             run.write_metrics(folder / "metrics.jsonl")
         save()
 

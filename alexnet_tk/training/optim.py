@@ -14,7 +14,7 @@ class PaperSGD(torch.optim.SGD):
     changes, the buffers are multiplied by old / new.
     """
 
-    def __init__(self, parameters: list[torch.nn.Parameter], train: Train, lr: float) -> None:
+    def __init__(self, parameters: list[torch.Tensor], train: Train, lr: float) -> None:
         super().__init__(
             parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True
         )

@@ -31,7 +31,9 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path) -> None:
+def draw_confusion(
+    counts: NDArray[np.int64], labels: list[str], path: Path, title: str = "validation, best epoch"
+) -> None:
     """How often each class (rows) was taken for which (columns), in per cent of the class, as PNG."""
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
     named = len(labels) <= MOST_NAMES
@@ -39,7 +41,8 @@ def draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path) -> 
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    axes.set(title="validation, best epoch", xlabel="predicted", ylabel="true")
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(title, parse_math=False)
     figure.colorbar(image, label="% of the true class", shrink=0.8)
     if named:
         axes.set_xticks(range(len(labels)), labels, rotation=90, parse_math=False)  # a name may hold a $

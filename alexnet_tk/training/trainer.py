@@ -241,11 +241,10 @@ class Trainer:
         weights = np.ones(count, np.float32)
         there: NDArray[np.int64] | slice = slice(None)
         if len(slots) < count:
-            there = slots - own.start
-            weights[:] = 0
-            weights[there] = 1
-            pictures = _placed(pictures.reshape(-1, size, size, 3), there, count)
-            indices, classes = _placed(indices, there, count), _placed(classes, there, count)
+            there = rows = slots - own.start
+            weights = _placed(weights[: len(rows)], rows, count)
+            pictures = _placed(pictures.reshape(-1, size, size, 3), rows, count)
+            indices, classes = _placed(indices, rows, count), _placed(classes, rows, count)
             slots = np.arange(own.start, own.stop)
         return _Part(
             self._send(pictures),

@@ -1,13 +1,10 @@
-"""Checkpoints with random weights, and the built-in network's own as a checkpoint."""
+"""Checkpoints with random weights."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import pytest
-import torch
 
-from alexnet_tk import sample, zoo
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -31,19 +28,3 @@ def make(tiny: tuple[str, ...]) -> Make:
         return checkpoint
 
     return write
-
-
-@pytest.fixture(scope="session")
-def fashion_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained network that comes with the package, as the checkpoint that it was."""
-    graph = onnx.load(zoo.default_model()).graph
-    weights = {
-        each.name.removeprefix("alexnet."): torch.from_numpy(onnx.numpy_helper.to_array(each).copy())
-        for each in graph.initializer
-        if each.name.startswith("alexnet.")
-    }
-    mean = sample.pictures("train")[0].mean()
-    statistics = Statistics.from_lists([mean] * 3, [0, 0, 1], [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    path = tmp_path_factory.mktemp("fashion") / "model.pt"
-    Checkpoint(zoo.recipe("fashion-mini"), list(sample.LABELS), statistics, weights).save(path)
-    return path

@@ -227,7 +227,9 @@ def test_a_float_input_wants_the_channels_in_the_networks_order(tmp_path: Path, 
     np.testing.assert_allclose(model.run(pictures), expected, atol=1e-5)
     # By hand: blue, green, red; less the mean; by the deviation; channels first.
     blue_first = (pictures[..., ::-1] - np.array([104.0, 117, 123])) / np.array([11.0, 10, 9])
-    (answers,) = model.session.run(None, {"image": blue_first.transpose(0, 3, 1, 2).astype(np.float32)})
+    (answers,) = model.session.run(
+        ["probabilities"], {"image": blue_first.transpose(0, 3, 1, 2).astype(np.float32)}
+    )
     np.testing.assert_allclose(answers, expected, atol=1e-5)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tk.inference.machine import usable_cores, usable_memory
+from alexnet_tk.inference.machine import forget_peak_memory, peak_memory, usable_cores, usable_memory
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +101,26 @@ def test_memory(text: str, memory: int, tmp_path: Path, monkeypatch: pytest.Monk
     assert usable_memory(tmp_path) == memory
     monkeypatch.delattr(os, "sysconf", raising=False)
     assert usable_memory(tmp_path / "without") is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells and forgets")
+def test_the_peak_is_of_what_came_since() -> None:
+    forget_peak_memory()
+    before = peak_memory()
+    assert before is not None
+    held = bytearray(b"x") * 2**26
+    peak = peak_memory()
+    assert peak is not None and peak - before > 0.9 * 2**26
+    del held
+    assert (now := peak_memory()) is not None and now > peak - 2**22, "the system counts roughly"
+    forget_peak_memory()
+    assert (less := peak_memory()) is not None and less < peak - 0.5 * 2**26
+
+
+def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
+    forget_peak_memory(tmp_path / "gone")
+    assert peak_memory(tmp_path / "gone") is None
+    (tmp_path / "status").write_text("Name: x\n")
+    assert peak_memory(tmp_path) is None
+    (tmp_path / "status").write_text("Name: x\nVmHWM:\t  1234 kB\n")
+    assert peak_memory(tmp_path) == 1234 * 1024

@@ -9,7 +9,7 @@ from PIL import Image
 
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import Epoch, centre, rotate, ten_crops
+from alexnet_tk.training.augment import Epoch, centre, rotate
 from alexnet_tk.training.statistics import Statistics
 
 GREY = Statistics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
@@ -50,16 +50,6 @@ def test_crops_reach_every_corner_and_nothing_else() -> None:
         assert np.array_equal(draws.crop(picture, index), picture[top : top + 40, left : left + 40])
     assert np.array_equal(centre(picture, 40), picture[2:42, 2:42])
     assert draws.mirror.mean() == pytest.approx(0.5, abs=0.05)
-
-
-def test_ten_crops_are_the_papers() -> None:
-    picture = RANDOM.integers(0, 256, (44, 44, 3), dtype=np.uint8)
-    views = ten_crops(picture, 40)
-    assert views.shape == (10, 40, 40, 3)
-    plain = [picture[:40, :40], picture[:40, 4:], picture[4:, :40], picture[4:, 4:], picture[2:42, 2:42]]
-    for view, mirrored, expected in zip(views[:5], views[5:], plain, strict=True):
-        assert np.array_equal(view, expected)
-        assert np.array_equal(mirrored, np.fliplr(expected))
 
 
 def test_mirrors_are_the_numbered_ones() -> None:

@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from alexnet_tk.network.alexnet import AlexNet
@@ -35,7 +36,7 @@ def require_division(batch_size: int, parts: int, what: str) -> None:
     )
 
 
-def _sum(state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Gradients are summed, not averaged: each process's loss is its share of the batch's."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return, union-attr]
+    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]

@@ -62,24 +62,32 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
 def _first(error: ChildFailedError, processes: int) -> TrainingError:
     """The failure from which the others followed."""
 
-    def consequence(failure: ProcessFailure) -> tuple[bool, bool, int]:
-        stopped = failure.exitcode == -signal.SIGTERM  # by the launcher
-        lost_another = failure.exitcode > 0 and LOST in failure.message
-        return stopped or lost_another, failure.exitcode > 0, failure.timestamp
+    def consequence(failure: ProcessFailure) -> tuple[int, int]:
+        if (
+            failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
+        ):  # which the launcher sends to the rest
+            return 0, failure.timestamp
+        told = _told(failure)
+        return (1 if told and LOST not in told else 2), failure.timestamp
 
     rank, failure = min(error.failures.items(), key=lambda item: consequence(item[1]))
-    where = f"process {rank} of {processes}"
-    if failure.exitcode < 0:
-        told = TrainingError(
-            f"{where} was ended by {failure.signal_name()}; all others were stopped, and --resume goes on "
-            "from the last checkpoint"
+    where, told = f"process {rank} of {processes}", _told(failure)
+    if told is None:
+        end = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+        return TrainingError(
+            f"{where} was ended by {end}, all others were stopped; --resume goes on from the last checkpoint"
         )
-    else:
-        kind, _, message = failure.message.partition(": ")
-        told = TrainingError(
-            (message if rank == 0 else f"{where}: {message}")
-            if hasattr(errors, kind)
-            else f"{where}: {failure.message}"
-        )
-        told.exit_code = failure.exitcode
-    return told
+    kind, _, message = told.partition(": ")
+    known = getattr(errors, kind, None)
+    if known is None:
+        return TrainingError(f"{where}: {told}")
+    # What the first process meets, all of them do.
+    result = TrainingError(message if rank == 0 else f"{where}: {message}")
+    result.exit_code = known.exit_code
+    return result
+
+
+def _told(failure: ProcessFailure) -> str | None:
+    """What a process wrote of its end, "kind: message"; None where it was given no time to."""
+    message: object = failure.message
+    return message["message"] if isinstance(message, dict) else None

@@ -119,5 +119,6 @@ def sum_gradients(parameters: Iterable[Tensor], group: dist.ProcessGroup | None)
     gradients = [each.grad for each in parameters if each.grad is not None]
     flat = torch.cat([each.flatten() for each in gradients])
     dist.all_reduce(flat, group=group)
-    for gradient, total in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+    totals = torch.split(flat, [each.numel() for each in gradients])
+    for gradient, total in zip(gradients, totals, strict=True):
         gradient.copy_(total.view_as(gradient))

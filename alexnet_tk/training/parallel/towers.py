@@ -78,7 +78,7 @@ class Towers(Single):
         self, x: Tensor, classes: Tensor, weights: Tensor, masks: Tensor, slots: Tensor
     ) -> tuple[Tensor, Tensor]:
         """As in one process, with this tower's units of f6 and f7."""
-        each = masks.split(list(self.recipe.network.hidden), dim=1)
+        each = torch.split(masks, list(self.recipe.network.hidden), dim=1)
         own = torch.cat([units[:, self._rows(units.shape[1])] for units in each], dim=1)
         return super().step(x, classes, weights, own, slots)
 
@@ -105,7 +105,7 @@ class Towers(Single):
 
 def gather_columns(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """The second dimension of all processes' tensors, which have one shape, side by side."""
-    y: Tensor = _GatherColumns.apply(x, group)
+    y: Tensor = _GatherColumns.apply(x, group)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -120,7 +120,7 @@ class _GatherColumns(torch.autograd.Function):
         return torch.cat(parts, dim=1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         parts = [each.contiguous() for each in gradient.chunk(ctx.group.size(), dim=1)]
         own = torch.empty_like(parts[0])
         dist.reduce_scatter(own, parts, group=ctx.group)

@@ -169,7 +169,7 @@ def test_a_killed_process_ends_the_run(mode: str, pictures: Path, tmp_path: Path
     assert process.returncode == 1
     lines = [line for line in told.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, told
-    assert re.match(r"error: process [01] of 2 was ended by SIGKILL; .*--resume", lines[0])
+    assert re.match(r"error: process [01] of 2 was ended by SIGKILL, .*--resume", lines[0])
     assert "Traceback" not in told
     assert processes_in(tmp_path) == {}
     assert Checkpoint.load(tmp_path / "model.pt").training["epoch"] >= 1
