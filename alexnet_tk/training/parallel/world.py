@@ -85,7 +85,11 @@ def is_first() -> bool:
 
 def restarted() -> bool:
     """Whether torchrun started the processes again after one of them had died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return _restarts() > 0
+
+
+def _restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def local_rank() -> int:
@@ -106,13 +110,16 @@ def joined(device: torch.device) -> Iterator[World]:
     if not started_by_launcher():
         yield World(device=device)
         return
+    store, rank, size = next(dist.rendezvous("env://"))
+    # After a restart the launcher's store still holds where the processes before them could be reached.
+    store = dist.PrefixStore(f"restart {_restarts()}", store)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), device)
+        yield World(rank, size, device)
     except RuntimeError as error:
         # A broken connection; there is nobody left with whom to take the group down.
         if isinstance(error, dist.DistError) or "gloo" in str(error):
