@@ -54,6 +54,8 @@ NOT_RUN = {
     r"alexnet-tk train .*--gpus ": "starts several processes; tests/training/parallel does with --device cpu",
     r"alexnet-tk .*--device cuda": "needs a GPU",
     r"alexnet-tk import ": "needs a public file of 240 MB; tests/export makes such files",
+    r"alexnet-tk .*--engine ray": "starts Ray; tests/inference/test_cluster.py does",
+    r"RAY_ADDRESS=|ray ": "needs a cluster",
     r"python benchmarks/": "measures for minutes",
     r"tensorboard ": "serves until it is stopped",
     r"# needs: pip install torchvision": "needs ImageNet's archives",
