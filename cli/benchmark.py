@@ -23,7 +23,7 @@ def benchmark(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint or an ONNX file.")],
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", help="Pictures, to measure all of `predict` on them, too."),
+        typer.Argument(metavar="FOLDER", help="Pictures, to measure all of `predict` on them, too."),
     ] = None,
     compare: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="Another model, measured in turn with the first.")

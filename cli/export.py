@@ -35,7 +35,8 @@ class InputName(StrEnum):
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="MODEL.PT", help="What `alexnet-tk train` wrote.")],
     output: Annotated[
-        Path | None, typer.Option(help="The ONNX file to write. [default: the checkpoint's name with .onnx]")
+        Path | None,
+        typer.Option(help="The ONNX file to write. \\[default: the checkpoint's name with .onnx]"),
     ] = None,
     precision: Annotated[
         PrecisionName, typer.Option(help="int8 is the smallest and fastest on a CPU, fp16 is for GPUs.")

@@ -17,7 +17,7 @@ Debug = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")]
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Threads. [default: one for each usable core]")
+    int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stood.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]

@@ -41,14 +41,14 @@ def predict(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[INPUT...]",
+            metavar="INPUT",
             help="Pictures, folders, .zip and .tar archives, patterns; - is a list of paths on stdin.",
         ),
     ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            help="What `alexnet-tk export` wrote. [default: model.onnx, else the built-in fashion-mini]",
+            help="What `alexnet-tk export` wrote. \\[default: model.onnx, else the built-in fashion-mini]",
         ),
     ] = None,
     top5: Annotated[bool, typer.Option("--top5", help="The five most probable labels.")] = False,
@@ -57,7 +57,8 @@ def predict(
         Path | None, typer.Option(help="Write the answers to a file; .csv, .jsonl or .parquet is its format.")
     ] = None,
     format: Annotated[
-        Format | None, typer.Option(help="[default: table on a terminal, csv elsewhere]", show_default=False)
+        Format | None,
+        typer.Option(help="\\[default: table on a terminal, csv elsewhere]", show_default=False),
     ] = None,
     listed: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, a line each.")
@@ -82,7 +83,7 @@ def predict(
         int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads. [default: one for each usable core]")
+        int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")
     ] = None,
     engine: Annotated[
         Engine, typer.Option(help="Over Ray, actors of a cluster answer: --workers is their number.")

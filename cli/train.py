@@ -24,7 +24,7 @@ def train(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="A folder of class folders, of train/ and val/ with them, or packed; "
             "without it the built-in sample.",
         ),
@@ -44,7 +44,7 @@ def train(
     ] = None,
     device: Device = "auto",
     parallel: Annotated[
-        Parallel | None, typer.Option(help="How several processes share the work. [default: data]")
+        Parallel | None, typer.Option(help="How several processes share the work. \\[default: data]")
     ] = None,
     gpus: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes to start, one for each GPU.")
