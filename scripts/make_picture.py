@@ -1,18 +1,18 @@
 """Make docs/predict.svg, the README's picture: the table that `predict` draws on a terminal.
 
 alexnet-tk samples images/ && alexnet-tk train && alexnet-tk export model.pt
-python scripts/make_picture.py model.onnx images/
+python -m scripts.make_picture model.onnx images/
 """
 
 import re
 import sys
 from pathlib import Path
 
-from alexnet_tk.cli.table import table_writer
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
 from alexnet_tk.inference import Classifier
+from cli.table import table_writer
 
 OUTPUT = Path(__file__).parent.parent / "docs" / "predict.svg"
 PICTURES = ("Ankle boot/0000.png", "Bag/0002.png", "Coat/0003.png", "Shirt/0005.png")

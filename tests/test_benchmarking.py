@@ -134,7 +134,9 @@ def test_two_models_are_measured_in_turn(tmp_path: Path, monkeypatch: pytest.Mon
         return 1.0, [9.0]
 
     monkeypatch.setattr(run, "network_alone", measured)
-    found = benchmark(zoo.default_model(), compare=other)
+    said: list[str] = []
+    found = benchmark(zoo.default_model(), compare=other, say=said.append)
+    assert any("the machine does other work" in line for line in said)
     assert found.models == [zoo.default_model(), other]
     assert len(order) == 6 * (run.ROUNDS + 1)
     for place in range(0, len(order), 2):

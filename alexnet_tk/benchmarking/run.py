@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_tk import images
-from alexnet_tk.benchmarking.figures import Batches, Benchmark, Folder
+from alexnet_tk.benchmarking.figures import Batches, Benchmark, Estimate, Folder
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.errors import InputError, OutputError, PictureError, UsageError
 from alexnet_tk.files import refuse_existing, replacing
@@ -30,6 +30,7 @@ SECONDS = 25.0  # of all rounds; a setting's turn is one run at least
 FOLDER_ROUNDS = 9
 FOLDER_SECONDS = 1.0  # of `predict` in a round, about
 MOST_PICTURES = 1_000
+UNSTEADY = 0.3  # of a median: the rounds of an idle machine differ by half of it at most
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,12 @@ def benchmark(
         _measure_batches(several, say)
         if paths:
             _measure_folder(found, several, paths, say)
+    measured = [each.rates for each in found.batches] + [each.rates for each in found.folders]
+    rates = [Estimate.of(each) for each in measured]
+    if (widest := max((each.high - each.low) / each.median for each in rates)) > UNSTEADY:
+        say(
+            f"rounds differ by up to {widest:.0%}: the machine does other work; run it again when it does not"
+        )
     if output is not None:
         with replacing(output) as part:
             part.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")

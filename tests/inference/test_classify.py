@@ -265,6 +265,20 @@ def test_on_cuda_a_batch_of_broken_pictures_is_not_run(
     assert session.shapes == []
 
 
+def test_on_cuda_ten_crops_have_one_shape_too(
+    as_on_cuda: tuple[Classifier, Watched], mixed: list[str], one_by_one: list[Record], labels: list[str]
+) -> None:
+    """The pictures are as large as the crop, so the views are one square and its mirror: the same colours."""
+    classifier, session = as_on_cuda
+    answers = list(classifier.answers(mixed, crops=10, batch_size=35, workers=2))
+    assert set(session.shapes) == {(30, 8, 8, 3)}
+    assert [(each.path, each.error) for each in answers] == [(each.path, each.error) for each in one_by_one]
+    for answer, record in zip(answers, one_by_one, strict=True):
+        if not record.error:
+            top = labels.index(record.labels[0])
+            assert answer.probabilities[top] == pytest.approx(record.probabilities[0], rel=1e-4)
+
+
 def test_on_the_cpu_nothing_is_padded(model_file: Path, sound: list[str]) -> None:
     """A blank picture costs as much as a real one there."""
     classifier = Classifier(model_file, "cpu")

@@ -110,9 +110,9 @@ def joined(device: torch.device) -> Iterator[World]:
     if not started_by_launcher():
         yield World(device=device)
         return
-    store, rank, size = next(dist.rendezvous("env://"))
+    store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     # After a restart the launcher's store still holds where the processes before them could be reached.
-    store = dist.PrefixStore(f"restart {_restarts()}", store)
+    store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
     if device.type == "cuda":
         torch.cuda.set_device(device)
         dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
