@@ -1,6 +1,5 @@
 """What a model's file holds, without computing anything: for `alexnet-tk show`."""
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_tk.errors import ModelError, OutputError
-from alexnet_tk.files import refuse_existing
+from alexnet_tk.files import refuse_existing, sha256
 from alexnet_tk.opening import is_checkpoint
 from alexnet_tk.recipe import Network, Recipe
 
@@ -103,7 +102,9 @@ def _checkpoint(path: Path) -> Description:
     facts["preprocess"]["mean"] = list(checkpoint.mean)
     facts["statistics"] = asdict(checkpoint.statistics)
     facts["training"] = {key: value for key, value in checkpoint.training.items() if key != "history"}
-    return Description("checkpoint", *_weigh(path), checkpoint.recipe.network, checkpoint.labels, facts)
+    return Description(
+        "checkpoint", path.stat().st_size, sha256(path), checkpoint.recipe.network, checkpoint.labels, facts
+    )
 
 
 def _onnx_file(path: Path) -> Description:
@@ -117,7 +118,7 @@ def _onnx_file(path: Path) -> Description:
         "batch_size": model.batch or "any",
     }
     facts |= {key: model.metadata[key] for key in told if model.metadata.get(key) is not None}
-    return Description("ONNX file", *_weigh(path), network, model.labels, facts)
+    return Description("ONNX file", path.stat().st_size, sha256(path), network, model.labels, facts)
 
 
 def _onnx_kernels(path: Path) -> NDArray[np.float32]:
@@ -133,9 +134,3 @@ def _onnx_kernels(path: Path) -> NDArray[np.float32]:
         return np.asarray(tensors[f"{name}_quantized"] * scale, np.float32)
     except KeyError:
         raise ModelError(f"{path} has no kernels of the name {name}; export it again") from None
-
-
-def _weigh(path: Path) -> tuple[int, str]:
-    """A file's size in bytes, and its SHA-256."""
-    with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()

@@ -109,10 +109,10 @@ def predict(
     if engine is Engine.RAY and (strict or report is not None):
         raise UsageError("--strict and --report need all answers in one process; give them to --engine local")
     with screen() as show, ExitStack() as stack:
-        from alexnet_tk.files import refuse_existing
+        from alexnet_tk.files import refuse_existing, sha256
         from alexnet_tk.inference import Classifier, find
         from alexnet_tk.inference.predict import predict as answer
-        from alexnet_tk.inference.resume import refuse_existing_answers, sha256
+        from alexnet_tk.inference.resume import refuse_existing_answers
         from alexnet_tk.zoo import default_model
 
         if output is not None and engine is Engine.RAY:

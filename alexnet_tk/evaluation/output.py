@@ -9,9 +9,8 @@ from typing import Any
 
 from alexnet_tk.errors import OutputError, UsageError, printable
 from alexnet_tk.evaluation.figures import Evaluation, Share
-from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.files import refuse_existing, replacing, sha256
 from alexnet_tk.inference.results import Record
-from alexnet_tk.inference.resume import sha256
 
 MOST_CLASSES = 40  # that are listed in the text
 MOST_MISTAKES = 5

@@ -6,7 +6,6 @@ in ONNX. The file holds its preprocessing, too: uint8 pictures go in, probabilit
 gets its name before ONNX Runtime and torch have answered alike.
 """
 
-import hashlib
 import json
 import logging
 import warnings
@@ -28,7 +27,7 @@ from alexnet_tk.errors import ExportError, OutputError, UsageError
 from alexnet_tk.export.pictures import Pictures, knows_the_sample
 from alexnet_tk.export.quantize import quantize
 from alexnet_tk.export.verify import BOUNDS, Precision, Verification, verify
-from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.files import refuse_existing, replacing, sha256
 from alexnet_tk.inference.model import (
     FORMAT,
     INPUT,
@@ -173,7 +172,7 @@ def export(
         progress.begin("verifying", len(proof.pixels))
         verification = verify(part, loaded, proof, form.precision, form.input, progress.advance)
         with part.open("ab") as file:  # in protobuf, a message's fields that come later are its fields, too
-            file.write(_metadata(loaded, form, calibration, verification, _sha256(checkpoint)))
+            file.write(_metadata(loaded, form, calibration, verification, sha256(checkpoint)))
     return verification
 
 
@@ -300,11 +299,6 @@ def _forget_origins(model: onnx.ModelProto) -> None:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
     del model.graph.metadata_props[:]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -51,12 +51,6 @@ class Plan:
         return cls(model, names.hexdigest(), count, topk, format, batch_size, settings)
 
 
-def sha256(file: Path) -> str:
-    """Of what a file holds."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def plan_file(output: Path) -> Path:
     """Where the plan of an output stands; in a folder, where readers of Parquet pass it over."""
     return output / "_run.json" if output.is_dir() else output.with_name(f"{output.name}.run.json")
