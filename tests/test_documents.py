@@ -57,6 +57,7 @@ NOT_RUN = {
     r"alexnet-tk .*--engine ray": "starts Ray; tests/inference/test_cluster.py does",
     r"RAY_ADDRESS=|ray ": "needs a cluster",
     r"python benchmarks/": "measures for minutes",
+    r"alexnet-tk benchmark ": "measures for half a minute; tests/test_benchmarking.py runs it",
     r"tensorboard ": "serves until it is stopped",
     r"# needs: pip install torchvision": "needs ImageNet's archives",
 }
