@@ -97,10 +97,10 @@ def train(
     progress = progress if progress is not None and is_first() else Silence()
     folder = output.parent / "runs" / output.stem
     going_on = (resume or restarted()) and (folder / "last.pt").exists()
-    if is_first():
-        refuse_existing(output, overwrite or going_on)
 
     with joined(choose_device(device, progress)) as world:
+        if world.first:
+            refuse_existing(output, overwrite or going_on)
         start = None if initial is None else world.once(lambda: Checkpoint.load(initial))
         pictures, statistics = open_pictures(data, progress)
         progress.say(

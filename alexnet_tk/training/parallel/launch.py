@@ -63,12 +63,11 @@ def _first(error: ChildFailedError, processes: int) -> TrainingError:
     """The failure from which the others followed."""
 
     def consequence(failure: ProcessFailure) -> tuple[int, int]:
-        if (
-            failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM
-        ):  # which the launcher sends to the rest
-            return 0, failure.timestamp
         told = _told(failure)
-        return (1 if told and LOST not in told else 2), failure.timestamp
+        if told and LOST not in told:
+            return 0, failure.timestamp
+        # The launcher ends the others by SIGTERM, and by SIGKILL those that do not heed it.
+        return (1 if failure.exitcode == -signal.SIGKILL else 2), failure.timestamp
 
     rank, failure = min(error.failures.items(), key=lambda item: consequence(item[1]))
     where, told = f"process {rank} of {processes}", _told(failure)
@@ -81,8 +80,9 @@ def _first(error: ChildFailedError, processes: int) -> TrainingError:
     known = getattr(errors, kind, None)
     if known is None:
         return TrainingError(f"{where}: {told}")
-    # What the first process meets, all of them do.
-    result = TrainingError(message if rank == 0 else f"{where}: {message}")
+    # What was asked for makes no sense to any process, and what the first one meets may be met by all.
+    everyones = rank == 0 or issubclass(known, errors.UsageError)
+    result = TrainingError(message if everyones else f"{where}: {message}")
     result.exit_code = known.exit_code
     return result
 

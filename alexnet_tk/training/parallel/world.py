@@ -6,6 +6,7 @@ over gloo.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
@@ -126,8 +127,16 @@ def joined(device: torch.device) -> Iterator[World]:
             raise TrainingError(f"{LOST}; what it said tells why, and --resume goes on") from error
         raise
     except BaseException:
-        dist.destroy_process_group()
+        _leave()
         raise
+    _leave()
+
+
+def _leave() -> None:
+    """Take the group down."""
+    # gloo's threads drop the last operation's tensors under Python's lock, which the end of the group holds
+    # while it waits for these threads: they get the lock now.
+    time.sleep(0.2)
     dist.destroy_process_group()
 
 
