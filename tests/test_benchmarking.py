@@ -13,7 +13,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from alexnet_tk import sample, zoo
+from alexnet_tk import zoo
 from alexnet_tk.benchmarking import Estimate, benchmark, run
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.errors import InputError, ModelError, OutputError, UsageError
@@ -245,15 +245,3 @@ def test_a_model_that_is_open_already_classifies(photos: Path) -> None:
     records = list(Classifier(model).classify([str(photos / "0.png"), str(photos / "1.png")], batch_size=2))
     assert [record.labels for record in records] == [("a",), ("a",)]
     assert session.batches == [2]
-
-
-@pytest.mark.slow
-def test_two_runs_differ_by_less_than_the_interval(tmp_path: Path) -> None:
-    """The promise of the command, with its own times; a machine that is busy otherwise may break it."""
-    sample.write_pictures(tmp_path / "images")
-    first, second = (benchmark(zoo.default_model(), tmp_path / "images") for _ in range(2))
-    pairs = [(one.rates, other.rates) for one, other in zip(first.batches, second.batches, strict=True)]
-    pairs += [(one.rates, other.rates) for one, other in zip(first.folders, second.folders, strict=True)]
-    for rates, others in pairs:
-        a, b = Estimate.of(rates), Estimate.of(others)
-        assert abs(a.median - b.median) < max(a.high - a.low, b.high - b.low)
