@@ -50,7 +50,7 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
             logs_specs=DefaultLogsSpecs(logs),
         )
         try:
-            elastic_launch(config, sys.executable)("-m", module, *arguments)
+            elastic_launch(config, sys.executable)("-P", "-m", module, *arguments)
         except ChildFailedError as error:
             raise _first(error, processes) from None
         except SignalException as error:
