@@ -199,7 +199,7 @@ def _fit(
             progress.advance(batch.total, trainer.check() if look else None)
             if not run.restarts and trainer.stalled():
                 raise Stalled
-            if (look or world.size == 1) and due():
+            if due():
                 run.tally = tally.to_list()
                 save()
 

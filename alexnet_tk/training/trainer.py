@@ -130,8 +130,8 @@ class Trainer:
         return figures
 
     def idle(self, batch: Batch) -> bool:
-        """Whether to skip a batch: nothing in it can be read, and no other process waits for this one."""
-        return self.world.size == 1 and not len(batch.indices)
+        """Whether no process can read anything of a batch, which is then to be skipped."""
+        return self.world.most(len(batch.indices)) == 0
 
     def failures(self, reader: Reader) -> dict[int, str]:
         """The pictures that any process could not read, and why."""

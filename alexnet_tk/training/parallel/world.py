@@ -1,8 +1,8 @@
 """The processes of a run: how many they are, which of them this is, what they tell one another.
 
 Who starts them, torchrun or `launch.py`, leaves each its place in the environment (RANK, WORLD_SIZE,
-LOCAL_RANK); without it a run has one process, and nothing is sent. On CUDA they talk over NCCL, on CPUs
-over gloo.
+LOCAL_RANK); without it a run has one process, and nothing is sent. Tensors on CUDA go over NCCL, all else
+over gloo, so that processes can agree on something without waiting for their devices.
 """
 
 import os
@@ -34,7 +34,7 @@ class World:
         return self.rank == 0
 
     def total(self, tensor: Tensor) -> Tensor:
-        """The sum of the processes' tensors of this shape, on every process; the device is not waited for."""
+        """The sum of the processes' tensors of this shape, on every process; CUDA is not waited for."""
         if self.size == 1:
             return tensor
         result = tensor.detach().to(self.device, copy=True)
@@ -42,10 +42,10 @@ class World:
         return result.to(tensor.device)
 
     def most(self, value: int) -> int:
-        """The largest of the processes' numbers; this waits for the device."""
+        """The largest of the processes' numbers."""
         if self.size == 1:
             return value
-        numbers = torch.tensor(value, device=self.device)
+        numbers = torch.tensor(value)
         dist.all_reduce(numbers, dist.ReduceOp.MAX)
         return int(numbers)
 
@@ -54,7 +54,7 @@ class World:
         if self.size == 1:
             return function()
         values = [function() if self.first else None]
-        dist.broadcast_object_list(values, device=self.device)
+        dist.broadcast_object_list(values, device=torch.device("cpu"))
         return cast(T, values[0])
 
     def each(self, value: T) -> list[T]:
@@ -114,11 +114,11 @@ def joined(device: torch.device) -> Iterator[World]:
     store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     # After a restart the launcher's store still holds where the processes before them could be reached.
     store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
+    backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", store=store, rank=rank, world_size=size, device_id=device)
-    else:
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield World(rank, size, device)
     except RuntimeError as error:

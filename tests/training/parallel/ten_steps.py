@@ -48,7 +48,8 @@ def take_steps(trainer: Trainer, pictures: Data, first: int, last: int) -> list[
         draws = Epoch.draw(trainer.recipe, epoch, count)
         order = draws.order[batch * BATCH : (batch + 1) * BATCH]
         (read,) = reader.batches(order, BATCH, draws.crop)
-        trainer.step(read, draws, at=epoch + batch * BATCH / count)
+        if not trainer.idle(read):
+            trainer.step(read, draws, at=epoch + batch * BATCH / count)
         losses.append(trainer.check())
     return losses
 
