@@ -83,15 +83,11 @@ def first_kernels(path: Path) -> NDArray[np.float32]:
     if is_checkpoint(path):
         from alexnet_tk.training.checkpoint import Checkpoint
 
-        checkpoint = Checkpoint.load(path)
-        kernels = checkpoint.weights["c1.weight"].numpy()
-        color = checkpoint.recipe.preprocess.color
-    else:
-        from alexnet_tk.inference.model import open_model
+        return Checkpoint.load(path).first_kernels
+    from alexnet_tk.inference.model import open_model
 
-        color = open_model(path, "cpu").preprocess.color
-        kernels = _onnx_kernels(path)
-    return kernels[:, ::-1] if color == "BGR" else kernels
+    kernels = _onnx_kernels(path)
+    return kernels[:, ::-1] if open_model(path, "cpu").preprocess.color == "BGR" else kernels
 
 
 def _checkpoint(path: Path) -> Description:

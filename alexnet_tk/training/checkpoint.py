@@ -8,7 +8,9 @@ from pickle import UnpicklingError
 from typing import Any
 from zipfile import ZipFile, is_zipfile
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
@@ -42,6 +44,12 @@ class Checkpoint:
     def exact_preprocess(self) -> Preprocess:
         """The recipe's preprocessing with numbers for the mean."""
         return replace(self.recipe.preprocess, mean=self.mean)
+
+    @property
+    def first_kernels(self) -> NDArray[np.float32]:
+        """c1's kernels with their channels as red, green, blue, (M, 3, K, K)."""
+        kernels: NDArray[np.float32] = self.weights["c1.weight"].numpy()
+        return kernels[:, ::-1] if self.recipe.preprocess.color == "BGR" else kernels
 
     def classifier(self) -> PictureClassifier:
         """The network with its preprocessing and these very weights, on the CPU, for answering."""

@@ -260,10 +260,7 @@ def _draw(best: Checkpoint, run: Run, trainer: Trainer, reader: Reader, folder: 
     curves, confusion, filters = (folder / name for name in PLOTS)
     plots.draw_curves(run.history, curves)
     plots.draw_confusion(counts, best.labels, confusion)
-    kernels = best.weights["c1.weight"].numpy()
-    if best.recipe.preprocess.color == "BGR":
-        kernels = kernels[:, ::-1]
-    plots.draw_filters(kernels, best.recipe.network.towers, filters)
+    plots.draw_filters(best.first_kernels, best.recipe.network.towers, filters)
 
 
 class Stalled(Exception):  # noqa: N818
