@@ -86,8 +86,9 @@ def first_kernels(path: Path) -> NDArray[np.float32]:
         return Checkpoint.load(path).first_kernels
     from alexnet_tk.inference.model import open_model
 
+    color = open_model(path, "cpu").preprocess.color
     kernels = _onnx_kernels(path)
-    return kernels[:, ::-1] if open_model(path, "cpu").preprocess.color == "BGR" else kernels
+    return kernels[:, ::-1] if color == "BGR" else kernels
 
 
 def _checkpoint(path: Path) -> Description:

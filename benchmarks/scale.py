@@ -4,8 +4,8 @@
 
 `--rate` is what one device trains alone, pictures a second, as `alexnet-tk train` shows it; `--link` what a
 device sends to another, GB/s. A layer's share of a step goes by its multiplications; its backward pass takes
-twice its forward pass. Gradients of layers that are done are sent while others are computed; activations are
-waited for. What each mode sends is counted by benchmarks/parallel.py, and `sends` gives the same bytes.
+twice its forward pass. "data" sends the gradients of layers that are done while others are computed; all
+else is waited for. benchmarks/parallel.py counts the bytes that are computed here.
 The batch is per device here ("weak scaling"): 8 devices take 8 times the pictures of one.
 """
 
@@ -90,16 +90,9 @@ def gather(whole: float, devices: int) -> float:
 
 
 def data(machine: Machine, batch: int, devices: int) -> float:
-    """Seconds of a step."""
-    return _backward_with_sums(machine, batch, devices, layers(), batch / machine.rate / 3)
-
-
-def _backward_with_sums(
-    machine: Machine, batch: float, devices: int, summed: list[Layer], begun: float
-) -> float:
-    """Backward from `begun` on, each layer's gradients sent as soon as the link is free."""
-    now = link_free = begun
-    for layer in reversed(summed):
+    """Seconds of a step; each layer's gradients are sent as soon as the link is free."""
+    now = link_free = batch / machine.rate / 3
+    for layer in reversed(layers()):
         now += 2 / 3 * layer.work * batch / machine.rate
         link_free = max(now, link_free) + machine.wait(
             all_reduce(layer.parameters, devices), 2 * (devices - 1)
@@ -146,9 +139,11 @@ def hybrid(machine: Machine, batch: int, devices: int) -> float:
     forward = sum(gather(each * total, devices) for each in (every[5].reads, *(x.gives for x in connected)))
     backward = gather(every[5].reads * total, devices)
     backward += sum(all_reduce(layer.reads * total, devices) for layer in connected[1:])
-    blocked = machine.wait(forward + backward, 7 * (devices - 1)) if devices > 1 else 0.0
-    begun = batch / machine.rate / 3 + 2 / 3 * sum(x.work for x in connected) * batch / machine.rate + blocked
-    return _backward_with_sums(machine, batch, devices, convolutions, begun)
+    gradients = all_reduce(
+        sum(layer.parameters for layer in convolutions), devices
+    )  # sent as one, at the end
+    blocked = machine.wait(forward + backward + gradients, 9 * (devices - 1)) if devices > 1 else 0.0
+    return batch / machine.rate + blocked
 
 
 MODES = {"data": data, "towers": towers, "pipeline": pipeline, "hybrid": hybrid}

@@ -46,7 +46,8 @@ class Commands(TyperGroup):
         except OSError as error:
             _fail(ctx, error, f"{error.filename or 'the output'}: {error.strerror or error}")
         except KeyboardInterrupt:
-            typer.echo("stopped by Ctrl-C; what was finished is kept", err=True)
+            if "TORCHELASTIC_ERROR_FILE" not in os.environ:  # else the launcher, which heard it too, says so
+                typer.echo("stopped by Ctrl-C; what was finished is kept", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
             if type(error).__module__.startswith("typer"):  # wrong usage, an early end: typer's own to show

@@ -12,7 +12,7 @@ import typer
 
 from alexnet_tk.errors import InputError, UsageError
 
-from .options import Debug, Device, Overwrite, Resume
+from .options import BatchSize, Debug, Device, Overwrite, Resume, Workers
 from .screen import Screen, new_console, screen
 
 if TYPE_CHECKING:
@@ -79,12 +79,8 @@ def predict(
         str | None, typer.Option(metavar="NAME", help="Of such a model: imagenet, caffe or FILE.toml.")
     ] = None,
     device: Device = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")
-    ] = None,
+    batch_size: BatchSize = None,
+    workers: Workers = None,
     engine: Annotated[
         Engine, typer.Option(help="Over Ray, actors of a cluster answer: --workers is their number.")
     ] = Engine.LOCAL,

@@ -50,7 +50,7 @@ class Hybrid(Single):
             parallelize_module(self.model, mesh, {name: plan})
 
     def rows(self, name: str, count: int) -> slice:
-        """As DTensor cuts them: parts of the same size, but for the last one."""
+        """As DTensor cuts them, and torch.chunk: parts of the same size, the last ones smaller or empty."""
         if name not in self._cut:
             return slice(0, count)
         size = -(-count // self.world.size)

@@ -20,6 +20,7 @@ from alexnet_tk.errors import TrainingError
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.training.parallel.world import LOST
 
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 SHUTDOWN = 25  # seconds that processes have to finish a step and save, when another has died or on Ctrl-C
 
 
@@ -36,6 +37,12 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
+    # What nohup and the shell's & have this process ignore, stays ignored.
+    heeded = [
+        name
+        for name in SIGNALS
+        if name in signal.Signals.__members__ and signal.getsignal(signal.Signals[name]) is not signal.SIG_IGN
+    ]
     with TemporaryDirectory(prefix="alexnet-tk-") as logs:
         config = LaunchConfig(
             min_nodes=1,
@@ -47,6 +54,7 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
             local_addr="localhost",
             max_restarts=0,
             shutdown_timeout=SHUTDOWN,
+            signals_to_handle=",".join(heeded),
             logs_specs=DefaultLogsSpecs(logs),
         )
         try:

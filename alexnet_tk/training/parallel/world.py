@@ -121,15 +121,17 @@ def joined(device: torch.device) -> Iterator[World]:
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield World(rank, size, device)
+    except (KeyboardInterrupt, SystemExit):  # on which all processes have agreed
+        _leave()
+        raise
+    # After any other error the group stays as it is: the others may wait for this process in the midst of
+    # something, and taking the group down could wait for them.
     except RuntimeError as error:
-        # A broken connection; there is nobody left with whom to take the group down.
         if isinstance(error, dist.DistError) or "gloo" in str(error):
             raise TrainingError(f"{LOST}; what it said tells why, and --resume goes on") from error
         raise
-    except BaseException:
+    else:
         _leave()
-        raise
-    _leave()
 
 
 def _leave() -> None:
