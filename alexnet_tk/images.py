@@ -6,6 +6,7 @@ The same function serves training, export's proof and prediction, so they can't 
 import io
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -40,6 +41,8 @@ _TURNS = {
 _UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
 
 WHOLE = 2**26  # bytes; a larger file is read as the decoder asks for it, so that no file fills the memory
+
+COPYING = threading.Lock()  # a Pillow image that was opened and not read yet is read by one thread at a time
 
 Source = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
 
@@ -85,7 +88,9 @@ def load(source: Source, resize: int, crop: int, filter: str = "bilinear") -> ND
         if isinstance(source, np.ndarray):
             source = Image.fromarray(source)
         if isinstance(source, Image.Image):
-            return fit(source.copy(), resize, crop, filter)  # the caller's own stays as it is
+            with COPYING:
+                own = source.copy()  # the caller's stays as it is
+            return fit(own, resize, crop, filter)
         with Image.open(source) as picture:
             return fit(picture, resize, crop, filter)
 
@@ -133,6 +138,8 @@ def _one_reason() -> Iterator[None]:
 def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") -> NDArray[np.uint8]:
     """As `load`, for a picture that Pillow has opened or made; decoding errors are Pillow's own."""
     shorter = min(picture.size)
+    if not shorter:
+        raise PictureError("no pixels")
     if shorter > resize:
         # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that still covers what is needed.
         scale = resize / shorter

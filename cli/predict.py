@@ -98,6 +98,8 @@ def predict(
         raise UsageError("--report draws all pictures of one run, and --resume skips some; give one of them")
     if form is Format.PARQUET and output is None:
         raise UsageError("Parquet can't be written to stdout; give --output F.parquet")
+    if report is not None and report == output:
+        raise UsageError("--report and --output name the same file; give each its own")
     if resume and overwrite:
         raise UsageError("--resume keeps an output and --overwrite replaces it; give one of them")
     if engine is Engine.RAY and (output is None or form is not Format.PARQUET):
@@ -261,7 +263,7 @@ def _answers(
     from alexnet_tk.inference.resume import Plan, answers
 
     plan = Plan.of(weights, found.paths, topk, form.value, batch_size, classifier.settings)
-    return answers(output, plan, resume)
+    return answers(output, plan, resume, found.paths)
 
 
 @contextmanager
@@ -303,4 +305,5 @@ def _account(found: "Found", outcome: "Outcome", before: "Totals") -> str:
         kinds = [f"{many:,} × {what}" for what, many in sorted(counts.items(), key=lambda each: -each[1])]
         if number:
             line += f"; {number:,} {title} ({', '.join(kinds[:5])}{', …' if len(kinds) > 5 else ''})"
-    return line + (f"; {skipped:,} skipped, answered before" if skipped else "")
+    before_failed = f", {before.failed:,} of them failed" if before.failed else ""
+    return line + (f"; {skipped:,} skipped, answered before{before_failed}" if skipped else "")

@@ -1,5 +1,6 @@
 """Pictures in zip and tar archives, read in place: nothing is unpacked to the disk."""
 
+import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -75,17 +76,38 @@ def _in_zip(path: str) -> list[Member]:
     return [
         Member.of(path, each.filename, each.file_size, partial(archive.read, each))
         for each in archive.infolist()
-        if not each.is_dir()
+        if not each.is_dir() and not stat.S_ISLNK(each.external_attr >> 16)
     ]
 
 
 def _in_tar(path: str) -> list[Member]:
     with tarfile.open(path, "r:") as archive:
-        return [
-            Member.of(path, each.name, each.size, partial(_read_part, path, each.offset_data, each.size))
-            for each in archive
-            if each.isreg()
-        ]
+        found = [_in_place(path, archive, each) for each in archive if each.isreg() or each.islnk()]
+        end = archive.offset
+    # tarfile takes a damaged header for the end, which is a block of zeros.
+    if _read_part(path, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
+    return found
+
+
+def _in_place(path: str, archive: tarfile.TarFile, told: tarfile.TarInfo) -> Member:
+    """A file of a tar; a hard link is the file before it that it names."""
+    content = told
+    if told.islnk():
+        try:
+            content = archive.getmember(told.linkname)
+        except KeyError:
+            raise tarfile.ReadError(f"{told.name} is a link to what is not there") from None
+    read = partial(_read_part, path, content.offset_data, content.size)
+    if content.issparse():  # its holes are left out of the archive
+        read = partial(_read_sparse, path, content)
+    return Member.of(path, told.name, content.size, read)
+
+
+def _read_sparse(path: str, told: tarfile.TarInfo) -> bytes:
+    with tarfile.open(path, "r:") as archive:
+        file = archive.extractfile(told)
+        return b"" if file is None else file.read()
 
 
 def _read_part(path: str, begin: int, size: int) -> bytes:
@@ -95,4 +117,4 @@ def _read_part(path: str, begin: int, size: int) -> bytes:
 
 
 def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(name).parts)

@@ -283,8 +283,7 @@ class Classifier:
         if count:
             blank = [np.zeros_like(batch.views[0])] * (pad_to - count)
             rows = self._model.run(np.concatenate(batch.views + blank))[: count * crops]
-            batch.probabilities = rows if crops == 1 else rows.reshape(count, crops, -1).mean(axis=1)
-            batch.views.clear()
+            batch.keep(rows if crops == 1 else rows.reshape(count, crops, -1).mean(axis=1))
         results = finish(batch)
         batch.infer = time.perf_counter() - begun
         return batch, results
@@ -330,3 +329,13 @@ class _Batch:
     read: float = 0.0  # seconds
     decode: float = 0.0
     infer: float = 0.0
+
+    def keep(self, rows: NDArray[np.float32]) -> None:
+        """Take the answers in, (pictures, classes); a picture whose answer is not a number gets an error."""
+        sound: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+        places = [place for place, error in enumerate(self.errors) if not error]
+        for row in np.flatnonzero(~sound):
+            self.errors[places[row]] = "the network's answer is not a number"
+        self.probabilities = rows[sound]
+        self.thumbnails = [each for each, good in zip(self.thumbnails, sound, strict=True) if good]
+        self.views.clear()

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,9 +75,12 @@ def refuse_existing_answers(output: Path, format: str, keep: bool) -> None:
 
 
 @contextmanager
-def answers(output: Path, plan: Plan, resume: bool) -> Iterator[tuple[Totals, Callable[[Record], None]]]:
+def answers(
+    output: Path, plan: Plan, resume: bool, pictures: Sequence[str] | None = None
+) -> Iterator[tuple[Totals, Callable[[Record], None]]]:
     """What stands in the output already, none of it unless `resume`, and what writes further records.
 
+    `pictures` are those of the plan; given, what stands there must be the answers for the first of them.
     When the block ends well, the output is complete; else it holds what was written, and can be taken up.
 
     Raises
@@ -88,13 +91,14 @@ def answers(output: Path, plan: Plan, resume: bool) -> Iterator[tuple[Totals, Ca
     """
     file, begun = answers_file(output, plan.format), Totals()
     if resume and (file.exists() or output.exists()):
-        begun = take_up(output, plan)
+        begun = take_up(output, plan, pictures)
         if not file.exists():  # a complete Parquet file
             yield begun, lambda record: None
             return
     else:
-        file.write_bytes(b"")
+        file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan, nor without one
         begin(output, plan)
+        file.write_bytes(b"")
     with file.open("a", encoding="utf-8", errors="surrogateescape", newline="") as stream:
         form = "jsonl" if plan.format == "parquet" else plan.format
         yield begun, WRITERS[form](stream, plan.topk, stream.tell() > 0)
@@ -138,13 +142,14 @@ def check_plan(output: Path, plan: Plan) -> None:
         )
 
 
-def take_up(output: Path, plan: Plan) -> Totals:
+def take_up(output: Path, plan: Plan, pictures: Sequence[str] | None = None) -> Totals:
     """Count the answers in an output and drop a half-written last one; the rest is to be appended.
 
     Raises
     ------
     OutputError
-        it was made by another model, of other inputs, with another k, or has no plan beside it
+        it was made by another model, of other inputs, with another k, was changed since, or has no plan
+        beside it
 
     """
     check_plan(output, plan)
@@ -158,14 +163,32 @@ def take_up(output: Path, plan: Plan) -> Totals:
         return totals
     for place, (row, size) in enumerate(_rows(file, quotes=plan.format == "csv")):
         end += size
-        if plan.format == "csv":
-            if place:
-                totals.add(next(csv.reader(io.StringIO(row, newline="")))[2])
-        else:
-            totals.add(json.loads(row)["error"])
+        number = place - (plan.format == "csv")  # below the header
+        if number < 0:
+            continue
+        try:
+            path, error = _path_and_error(row, plan.format)
+            as_planned = number < plan.pictures and (pictures is None or path == pictures[number])
+        except (ValueError, LookupError, TypeError):
+            as_planned = False
+        if not as_planned:
+            raise OutputError(
+                f"{file}, record {number + 1:,}, is not what was written there; undo what changed it, or "
+                "give --overwrite"
+            )
+        totals.add(error)
     if end < file.stat().st_size:
         os.truncate(file, end)
     return totals
+
+
+def _path_and_error(row: str, format: str) -> tuple[str, str]:
+    """Of a record's line; raises `ValueError`, `LookupError` or `TypeError` where it is none."""
+    if format == "csv":
+        path, _, error, *_ = next(csv.reader(io.StringIO(row, newline="")))
+        return path, error
+    record = json.loads(row)
+    return record["path"], record["error"]
 
 
 def _rows(path: Path, quotes: bool) -> Iterator[tuple[str, int]]:

@@ -36,8 +36,9 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     A file that is named counts whatever its ending, and a .zip or .tar that is named stands for the pictures
     in it. In a folder, in the folders below it and in an archive the ending decides; hidden files and
     folders are skipped and links to folders are not followed. Folders are read in the order of their
-    names, so the same folder gives the same order anywhere; archives as they were written. What is named by
-    a URL (`remote.is_url`) is read through pyarrow's file systems; in a list it is taken for a file.
+    names, so the same folder gives the same order anywhere; archives as they were written. A pattern
+    with ** names files at any depth, of which the ending decides, too. What is named by a URL
+    (`remote.is_url`) is read through pyarrow's file systems; in a list it is taken for a file.
 
     Raises
     ------
@@ -59,7 +60,10 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
         if not fitting:
             raise InputError(f"{path} does not exist; name files or folders of pictures")
         for one in fitting:
-            _add(one, found)
+            if "**" not in path:
+                _add(one, found)
+            elif not os.path.isdir(one):  # which the pattern names, too, and all that it holds
+                found.add(one, one)
     for path in listed:
         if is_url(path):
             found.paths.append(path)

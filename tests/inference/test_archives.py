@@ -2,6 +2,9 @@
 
 import io
 import os
+import shutil
+import stat
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -109,3 +112,52 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert isinstance(member, Member)
     with pytest.raises(PictureError, match="more than 1,000,000 bytes"):
         member.read()
+
+
+def test_hard_links_and_names_that_lead_out_are_members_too(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "x.tar", {"../a.png": b"first"})
+    with tarfile.open(path, "a") as archive:
+        link = tarfile.TarInfo("b/again.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "../a.png"
+        archive.addfile(link)
+    found = find([path]).paths
+    assert found == [f"{path}/../a.png", f"{path}/b/again.png"]
+    assert [each.read() for each in found if isinstance(each, Member)] == [b"first", b"first"]
+
+
+def test_a_zips_links_are_no_files(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    path = zipped(tmp_path / "x.zip", {"a.png": b"a"})
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(link, "a.png")
+    assert find([path]).paths == [f"{path}/a.png"]
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="no tar to make a sparse archive with")
+def test_the_holes_of_a_sparse_member_are_zeros(tmp_path: Path) -> None:
+    with (tmp_path / "holes.bmp").open("wb") as file:
+        file.write(b"begin")
+        file.seek(2**20)
+        file.write(b"end")
+    (tmp_path / "next.bmp").write_bytes(b"of another picture")
+    command = ["tar", "-cSf", "x.tar", "holes.bmp", "next.bmp"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert (tmp_path / "x.tar").stat().st_size < 2**19  # the holes are left out
+    first, second = find([tmp_path / "x.tar"]).paths
+    assert isinstance(first, Member)
+    assert isinstance(second, Member)
+    assert first.read() == (tmp_path / "holes.bmp").read_bytes()
+    assert second.read() == b"of another picture"
+
+
+@pytest.mark.parametrize("damage", ["header", "in a header", "between files"])
+def test_a_tar_whose_end_is_missing_is_refused(tmp_path: Path, damage: str) -> None:
+    """What stands behind the damage would vanish, and nobody would know."""
+    path = tarred(tmp_path / "x.tar", {f"{number}.png": b"x" for number in range(4)})
+    content = bytearray(path.read_bytes())
+    if damage == "header":
+        content[2 * 1024] ^= 0xFF  # each file has a block for its header and one for what it holds
+    path.write_bytes(content[: {"header": len(content), "in a header": 2 * 1024 + 100}.get(damage, 2 * 1024)])
+    with pytest.raises(InputError, match="cut off or damaged after 2 files"):
+        find([path])

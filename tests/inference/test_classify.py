@@ -367,3 +367,47 @@ def test_batches_on_cuda_are_larger(as_on_cuda: tuple[Classifier, Watched]) -> N
     assert as_on_cuda[0].batch_size(None, 2) == 128
     assert as_on_cuda[0].batch_size(100, 2) == 100
     assert as_on_cuda[0].batch_size(150, 2) == 75
+
+
+def test_an_image_that_was_only_opened_is_answered_as_often_as_it_is_given(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    """Pillow reads its file when it is first looked into, here by many threads."""
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    (expected,) = classifier.classify([noise])
+    for _ in range(4):
+        with Image.open(tmp_path / "a.png") as lazy:
+            records = list(classifier.classify([lazy] * 32, batch_size=1, workers=8))
+        assert {(each.error, each.labels, each.probabilities) for each in records} == {
+            ("", expected.labels, expected.probabilities)
+        }
+
+
+def test_a_picture_without_pixels_fails(classifier: Classifier) -> None:
+    (record,) = classifier.classify([np.zeros((0, 0, 3), np.uint8)])
+    assert record.error == "no pixels"
+
+
+def test_an_answer_that_is_not_a_number_fails_alone(
+    model_file: Path, sound: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = Classifier(model_file, "cpu")
+    run = type(classifier._model).run
+
+    def spoilt(model: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows = run(model, pictures).copy()
+        rows[1] = np.nan
+        return rows
+
+    whole = list(classifier.classify(sound[:3]))
+    monkeypatch.setattr(type(classifier._model), "run", spoilt)
+    records = list(classifier.classify([*sound[:2], "gone.png", sound[2]], batch_size=4, thumbnails=True))
+    assert [each.error for each in records] == [
+        "",
+        "the network's answer is not a number",
+        "no such file",
+        "",
+    ]
+    assert [records[0].labels, records[3].labels] == [whole[0].labels, whole[2].labels]
+    assert records[0].thumbnail != records[3].thumbnail

@@ -9,7 +9,7 @@ import pytest
 from alexnet_tk.errors import OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.inference.results import WRITERS
-from alexnet_tk.inference.resume import Plan, begin, earlier_batch_size, plan_file, take_up
+from alexnet_tk.inference.resume import Plan, answers, begin, earlier_batch_size, plan_file, take_up
 
 RECORDS = [
     Record("plain.png", "", ("a", "b"), (0.75, 0.25)),
@@ -96,3 +96,42 @@ def test_the_batch_size_of_before(tmp_path: Path) -> None:
     for rubbish in ("[]", json.dumps({"batch_size": "many"}), json.dumps({"batch_size": 0}), "{"):
         plan_file(output).write_text(rubbish)
         assert earlier_batch_size(output) is None
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_answers_that_were_changed_are_not_taken_up(tmp_path: Path, form: str) -> None:
+    """A line that is missing, twice, of no record, or one too many."""
+    output, parts = tmp_path / "out", written(form)
+    begin(output, plan(tmp_path, form))
+    names = [each.path for each in RECORDS]
+    head = len(parts) - len(RECORDS)
+    for lines in (
+        parts[: head + 1] + parts[head + 2 :],
+        [*parts[: head + 1], *parts[head:]],
+        [*parts[:-1], b"\n", parts[-1]],
+        [*parts, parts[-1]],
+    ):
+        output.write_bytes(b"".join(lines))
+        with pytest.raises(OutputError, match=r"record \d, is not what was written there"):
+            take_up(output, plan(tmp_path, form), names)
+        assert output.read_bytes() == b"".join(lines)
+
+
+def test_between_two_runs_no_answers_stand_beside_another_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the process while one begins, the next one can go on."""
+    output = tmp_path / "out.csv"
+    with answers(output, plan(tmp_path), resume=False) as (_, write):
+        write(RECORDS[0])
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alexnet_tk.inference.resume.begin", killed)
+        with pytest.raises(KeyboardInterrupt), answers(output, plan(tmp_path), resume=False):
+            pass
+    assert not output.exists()
+    with answers(output, plan(tmp_path), resume=True) as (before, _):
+        assert before.answered == 0

@@ -205,6 +205,13 @@ def test_patterns_stand_for_what_fits_them(tmp_path: Path) -> None:
         find([f"{tmp_path}/*.gif"])
 
 
+def test_a_pattern_of_any_depth_names_every_picture_once(tmp_path: Path) -> None:
+    make(tmp_path, "1.png", "a/2.png", "a/b/3.png", "a/notes.txt")
+    found = find([f"{tmp_path}/**"])
+    assert below(tmp_path, found.paths) == ["1.png", "a/2.png", "a/b/3.png"]
+    assert found.ignored == {".txt": 1}
+
+
 def test_lists_come_last_and_may_name_what_is_gone(tmp_path: Path) -> None:
     make(tmp_path, "a.png", "d/b.png")
     found = find([tmp_path / "a.png"], [f"{tmp_path}/gone.png", f"{tmp_path}/d", f"{tmp_path}/*.png"])
