@@ -332,7 +332,7 @@ class _Batch:
 
     def keep(self, rows: NDArray[np.float32]) -> None:
         """Take the answers in, (pictures, classes); a picture whose answer is not a number gets an error."""
-        sound: NDArray[np.bool_] = np.isfinite(rows).all(axis=1)
+        sound = np.asarray(np.isfinite(rows).all(axis=1))
         places = [place for place, error in enumerate(self.errors) if not error]
         for row in np.flatnonzero(~sound):
             self.errors[places[row]] = "the network's answer is not a number"
