@@ -44,7 +44,12 @@ def examine() -> dict[str, str]:
     found["cores"] = f"{usable_cores()} usable of {os.cpu_count()}"
     memory = usable_memory()
     found["memory"] = "unknown" if memory is None else f"{memory / 1e9:.1f} GB usable"
-    return found | {"providers": _providers(), "predict": _predicting(), "train": _training()}
+    for name, examined in (("providers", _providers), ("predict", _predicting), ("train", _training)):
+        try:
+            found[name] = examined()
+        except Exception as error:  # whatever is broken, the other lines are needed all the more
+            found[name] = f"not possible: {error}"
+    return found
 
 
 def _version(package: str) -> str | None:
@@ -66,19 +71,17 @@ def _predicting() -> str:
 
     from alexnet_tk.inference.model import open_model
 
-    model = open_model(zoo.default_model())
+    model = open_model(zoo.built_in_model())
     size = model.image_size
     model.run(np.zeros((1, size, size, 3), np.uint8))
     return f"on {model.device.name} ({model.device.why})"
 
 
 def _training() -> str:
-    try:
-        import torch
+    import torch
 
-        from alexnet_tk.training.device import why_no_cuda
-    except ImportError as error:
-        return f"not possible: {error}"
+    from alexnet_tk.training.device import why_no_cuda
+
     if not torch.cuda.is_available():
         return f"on cpu ({why_no_cuda()})"
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

@@ -48,7 +48,12 @@ def labels(name: str) -> tuple[list[str], list[str]]:
 def default_model() -> Path:
     """The file that predicts where none is named: model.onnx in the current folder, else fashion-mini's."""
     here = Path("model.onnx")
-    return here if here.exists() else Path(str(_models() / "fashion-mini" / "model.onnx"))
+    return here if here.exists() else built_in_model()
+
+
+def built_in_model() -> Path:
+    """The network that comes with every installation, fashion-mini's."""
+    return Path(str(_models() / "fashion-mini" / "model.onnx"))
 
 
 def english_names(ids: list[str]) -> list[str] | None:

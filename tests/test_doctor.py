@@ -41,3 +41,18 @@ def test_the_command_prints_a_line_for_each(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("alexnet-tk")
     done = subprocess.run([script, "doctor"], cwd=tmp_path, capture_output=True, encoding="utf-8", check=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == list(doctor.examine())
+
+
+def test_what_is_broken_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a file of the current folder nor a runtime that fails."""
+    (tmp_path / "model.onnx").write_text("no model")
+    monkeypatch.chdir(tmp_path)
+    assert doctor.examine()["predict"].startswith("on ")
+
+    def broken(*arguments: object) -> None:
+        raise RuntimeError("libonnxruntime is broken")
+
+    monkeypatch.setattr("alexnet_tk.inference.model.open_model", broken)
+    found = doctor.examine()
+    assert found["predict"] == "not possible: libonnxruntime is broken"
+    assert found["train"].startswith("on ")

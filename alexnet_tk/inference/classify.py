@@ -3,7 +3,8 @@
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from math import ceil
@@ -150,7 +151,7 @@ class Classifier:
         workers: int | None = None,
         thumbnails: bool = False,
         speed: Speed | None = None,
-    ) -> Iterator[Record]:
+    ) -> Generator[Record]:
         """Answer for every picture, in order; one that can't be read gets a `failed` record.
 
         Parameters
@@ -201,7 +202,7 @@ class Classifier:
         workers: int | None = None,
         thumbnails: bool = False,
         speed: Speed | None = None,
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer]:
         """As `classify`, with the probabilities of all labels.
 
         With `crops` of 10 they are the mean over the four corners and the centre of the scaled picture and
@@ -227,27 +228,26 @@ class Classifier:
         workers: int | None,
         thumbnails: bool,
         speed: Speed | None,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result]:
         """What `finish`, called in the threads that answer, makes of each batch, in order."""
         workers = workers or usable_cores()
         count = len(pictures) if isinstance(pictures, Sized) else None
         views = batch_size or self.batch_size(count and count * crops, workers)
         size = max(1, views // crops)  # pictures of a batch
         parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), size)
-        answers: Iterator[tuple[_Batch, list[Result]]]
-        if self._on_cuda:
-            decoded = map_ahead(lambda part: self._decode(part, crops, thumbnails), parts, workers)
-            answers = (self._answer(batch, crops, finish, pad_to=size) for batch in decoded)
-        else:
-            answers = map_ahead(
-                lambda part: self._answer(self._decode(part, crops, thumbnails), crops, finish),
-                parts,
-                workers,
-            )
-        for batch, results in answers:
-            if speed is not None:
-                speed.add(batch.read, batch.decode, batch.infer)
-            yield from results
+
+        def ahead(part: list[tuple[str, Picture]]) -> tuple[_Batch, list[Result] | None]:
+            batch = self._decode(part, crops, thumbnails)
+            return batch, None if self._on_cuda else self._answer(batch, crops, finish)
+
+        # Closed when the caller has had enough, and not whenever the collector comes by, in whichever thread.
+        with closing(map_ahead(ahead, parts, workers)) as batches:
+            for batch, results in batches:
+                if results is None:
+                    results = self._answer(batch, crops, finish, pad_to=size)
+                if speed is not None:
+                    speed.add(batch.read, batch.decode, batch.infer)
+                yield from results
 
     def _decode(self, pictures: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> "_Batch":
         batch = _Batch([name for name, _ in pictures])
@@ -276,7 +276,7 @@ class Classifier:
 
     def _answer(
         self, batch: "_Batch", crops: Crops, finish: Callable[["_Batch"], list[Result]], pad_to: int = 0
-    ) -> tuple["_Batch", list[Result]]:
+    ) -> list[Result]:
         """Results in the order of the batch; padding keeps the shape that CUDA has prepared for."""
         begun = time.perf_counter()
         count = len(batch.views)
@@ -286,7 +286,7 @@ class Classifier:
             batch.keep(rows if crops == 1 else rows.reshape(count, crops, -1).mean(axis=1))
         results = finish(batch)
         batch.infer = time.perf_counter() - begun
-        return batch, results
+        return results
 
 
 def _open(picture: Picture) -> images.Source:

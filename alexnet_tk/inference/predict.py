@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 
@@ -66,11 +67,12 @@ def predict(
         thumbnails=thumbnails,
         speed=speed,
     )
-    for record in islice(records, skip - start, None):
-        writing = time.perf_counter()
-        write(record)
-        speed.write += time.perf_counter() - writing
-        totals.add(record.error)
-        if strict and record.error:
-            raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
+    with closing(records):
+        for record in islice(records, skip - start, None):
+            writing = time.perf_counter()
+            write(record)
+            speed.write += time.perf_counter() - writing
+            totals.add(record.error)
+            if strict and record.error:
+                raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
     return Outcome(totals, time.perf_counter() - begun, speed)

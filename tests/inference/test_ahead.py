@@ -83,7 +83,7 @@ def test_stopping_early_takes_no_more_items_and_leaves_no_thread(end: str) -> No
     results = map_ahead(work, items, 2)
     next(results)
     if end == "close":
-        results.close()  # type: ignore[attr-defined]  # it is a generator
+        results.close()
     elif end == "garbage":
         del results
         gc.collect()
@@ -110,5 +110,5 @@ def test_work_that_has_not_begun_is_dropped() -> None:
     results = map_ahead(work, range(100), 1)
     assert next(results) == 0
     threading.Timer(0.05, release.set).start()
-    results.close()  # type: ignore[attr-defined]  # it is a generator
+    results.close()
     assert set(begun) <= {0, 1}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk.inference import Classifier, Record, find
+from alexnet_tk.inference.predict import predict
 from alexnet_tk.inference.session import Device
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
@@ -219,7 +220,7 @@ def test_stopping_early_leaves_no_thread(
         del records
         gc.collect()
     else:
-        records.close()  # type: ignore[attr-defined]  # it is a generator
+        records.close()
     assert set(threading.enumerate()) <= before
 
 
@@ -237,7 +238,7 @@ def test_memory_does_not_grow_with_the_folder(
     monkeypatch.setattr(Image, "open", watched)
     records = classifier.classify(sound * 100, batch_size=2, workers=2)
     next(records)
-    records.close()  # type: ignore[attr-defined]  # it is a generator
+    records.close()
     assert 2 <= len(opened) <= 2 * 3 * 2
 
 
@@ -411,3 +412,16 @@ def test_an_answer_that_is_not_a_number_fails_alone(
     ]
     assert [records[0].labels, records[3].labels] == [whole[0].labels, whole[2].labels]
     assert records[0].thumbnail != records[3].thumbnail
+
+
+def test_a_disk_that_is_full_leaves_no_thread(classifier: Classifier, sound: list[str]) -> None:
+    """Whoever still holds the error, and with it all that stood around it."""
+
+    def full(record: Record) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = threading.active_count()
+    with pytest.raises(OSError, match="No space") as caught:
+        predict(classifier, sound * 20, 1, full, batch_size=1, workers=4)
+    assert threading.active_count() == before
+    del caught
