@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,7 @@ def test_stopping_early_leaves_no_thread(
 ) -> None:
     before = set(threading.enumerate())
     classifier = as_on_cuda[0] if cuda else Classifier(model_file, "cpu")
-    records: Iterator[Record] = classifier.classify(sound * 20, batch_size=2, workers=4)
+    records = classifier.classify(sound * 20, batch_size=2, workers=4)
     if end != "never begun":
         assert [next(records).path for _ in range(3)] == sound[:3]
         assert set(threading.enumerate()) > before, "or the test could not tell"

@@ -7,7 +7,7 @@ import torch
 from alexnet_tk.errors import UsageError
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.parallel.data import Data
+from alexnet_tk.training.parallel.data import DataParallel
 from alexnet_tk.training.parallel.hybrid import Hybrid
 from alexnet_tk.training.parallel.pipeline import Pipeline
 from alexnet_tk.training.parallel.single import Single
@@ -15,7 +15,12 @@ from alexnet_tk.training.parallel.towers import Towers
 from alexnet_tk.training.parallel.world import World, joined
 
 Mode = Literal["data", "towers", "pipeline", "hybrid"]
-MODES: dict[Mode, type[Single]] = {"data": Data, "towers": Towers, "pipeline": Pipeline, "hybrid": Hybrid}
+MODES: dict[Mode, type[Single]] = {
+    "data": DataParallel,
+    "towers": Towers,
+    "pipeline": Pipeline,
+    "hybrid": Hybrid,
+}
 
 __all__ = ["MODES", "Mode", "Single", "World", "joined", "spread"]
 

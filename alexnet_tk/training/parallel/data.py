@@ -12,7 +12,7 @@ from alexnet_tk.training.parallel.single import Single
 from alexnet_tk.training.parallel.world import World, require
 
 
-class Data(Single):
+class DataParallel(Single):
     """torch's DistributedDataParallel, which sends gradients while others are still being computed."""
 
     def __init__(

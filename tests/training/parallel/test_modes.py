@@ -18,7 +18,7 @@ from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.training.augment import Epoch
 from alexnet_tk.training.dataset import from_folder
 from alexnet_tk.training.parallel import MODES, Mode, Single, World
-from alexnet_tk.training.parallel.data import Data
+from alexnet_tk.training.parallel.data import DataParallel
 from alexnet_tk.training.parallel.hybrid import Hybrid
 from alexnet_tk.training.parallel.pipeline import Pipeline
 from alexnet_tk.training.parallel.towers import Towers
@@ -105,7 +105,7 @@ def test_a_mode_is_the_same_training_as_one_process(
 @pytest.mark.parametrize(
     ("mode", "size", "settings", "message"),
     [
-        (Data, 3, [], r"train\.batch_size=8 does not divide into 3 processes: 3 × 3 = 9"),
+        (DataParallel, 3, [], r"train\.batch_size=8 does not divide into 3 processes: 3 × 3 = 9"),
         (Towers, 3, [], r"3 processes are not a multiple of network\.towers=2; 2 × 2 = 4 are"),
         (Towers, 2, ["network.towers=1"], "needs network.towers of 2 or more, not 1"),
         (Towers, 2, ["network.lrn.across_towers=true"], "network.lrn.across_towers is true"),
