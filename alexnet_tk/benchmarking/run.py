@@ -148,8 +148,7 @@ def _warmed(path: Path, model: Model, sizes: Sequence[int], before: int | None) 
 
 def _resident() -> int | None:
     """The bytes that the process holds now; None where the system does not tell."""
-    forget_peak_memory()
-    return peak_memory()
+    return peak_memory() if forget_peak_memory() else None
 
 
 def _measure_batches(several: Sequence[_Opened], say: Callable[[str], None]) -> None:

@@ -43,10 +43,13 @@ def usable_memory(cgroups: Path = CGROUPS) -> int | None:
     return min(limits, default=None)
 
 
-def forget_peak_memory(process: Path = PROCESS) -> None:
-    """From now on `peak_memory` tells of what comes; nothing where the system has no such thing."""
-    with suppress(OSError):
-        (process / "clear_refs").write_text("5")
+def forget_peak_memory(process: Path = PROCESS) -> bool:
+    """From now on `peak_memory` tells of what comes; False where the system does not allow that."""
+    try:
+        (process / "clear_refs").write_text("5")  # proc(5): resets VmHWM to what is resident now
+    except OSError:
+        return False
+    return True
 
 
 def peak_memory(process: Path = PROCESS) -> int | None:
