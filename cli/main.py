@@ -63,6 +63,8 @@ def _prepare_process() -> None:
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell's & has it ignored
+        signal.signal(signal.SIGINT, _interrupted)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _terminated)
@@ -87,6 +89,18 @@ def _left_to_launcher(error: BaseException) -> bool:
 
     get_error_handler().record_exception(error)
     return True
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    """The first Ctrl-C ends the work in good order, a second one ends it at once."""
+    signal.signal(number, _interrupted_again)
+    raise KeyboardInterrupt
+
+
+def _interrupted_again(number: int, frame: FrameType | None) -> NoReturn:
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h")  # the cursor, which the bar has hidden (ECMA-48, DECTCEM)
+    os._exit(128 + number)  # nothing of what is written by then is lost: answers are flushed one by one
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -64,6 +64,13 @@ def _bar(fraction: float) -> str:
 
 
 def _shortened(path: str, width: int) -> str:
-    """The end of a path, which tells more than its beginning."""
+    """The end of a path, which tells more than its beginning; `width` counts cells, of which 画 takes two."""
+    from rich.cells import cell_len
+
     path = printable(path)
-    return path if len(path) <= width else "…" + path[1 - width :]
+    if cell_len(path) <= width:
+        return path
+    path = path[1 - width :]
+    while cell_len(path) > width - 1:
+        path = path[1:]
+    return "…" + path

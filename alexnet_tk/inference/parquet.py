@@ -21,7 +21,7 @@ ROWS = 10_000  # in memory at a time, and in a group of the file
 
 
 def schema(topk: int) -> pa.Schema:
-    """The columns of a record; `path_bytes` holds the file's name where `path` is no faithful text."""
+    """The columns of a record; `path_bytes` is the file's name as it is, `path` what of it is Unicode."""
     columns = [
         ("path", pa.string()),
         ("path_bytes", pa.binary()),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from alexnet_tk.errors import InputError
@@ -13,12 +13,12 @@ from alexnet_tk.inference.results import Record, Totals
 from alexnet_tk.inference.speed import Speed
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
-    """What became of the pictures of a run, and how fast."""
+    """What became of the pictures of a run, and how fast; of one that was stopped, too."""
 
-    totals: Totals
-    seconds: float
+    totals: Totals = field(default_factory=Totals)
+    seconds: float = 0.0
     speed: Speed | None = None  # not measured over Ray
 
 
@@ -33,6 +33,7 @@ def predict(
     workers: int | None = None,
     strict: bool = False,
     thumbnails: bool = False,
+    outcome: Outcome | None = None,
 ) -> Outcome:
     """Hand a record for each picture to `write`, in order, as they come.
 
@@ -46,7 +47,9 @@ def predict(
         so many pictures were answered before. Batches are cut as if they were not, since another cut may
         round a last digit otherwise
     strict
-        stop after the first picture that fails
+        stop before the first picture that fails, so that a later run can take up there
+    outcome
+        is told of what became of the pictures, even if this raises; None: of a new one
 
     Raises
     ------
@@ -57,7 +60,8 @@ def predict(
     workers = workers or usable_cores()
     batch_size = batch_size or classifier.batch_size(len(pictures), workers)
     speed = Speed(workers, batch_size, classifier.device.name != "cpu", classifier.precision)
-    totals, begun = Totals(), time.perf_counter()
+    outcome, begun = outcome or Outcome(), time.perf_counter()
+    outcome.speed = speed
     start = skip - skip % batch_size
     records = classifier.classify(
         pictures[start:],
@@ -67,12 +71,15 @@ def predict(
         thumbnails=thumbnails,
         speed=speed,
     )
-    with closing(records):
-        for record in islice(records, skip - start, None):
-            writing = time.perf_counter()
-            write(record)
-            speed.write += time.perf_counter() - writing
-            totals.add(record.error)
-            if strict and record.error:
-                raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
-    return Outcome(totals, time.perf_counter() - begun, speed)
+    try:
+        with closing(records):
+            for record in islice(records, skip - start, None):
+                if strict and record.error:
+                    raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
+                writing = time.perf_counter()
+                write(record)
+                speed.write += time.perf_counter() - writing
+                outcome.totals.add(record.error)
+    finally:
+        outcome.seconds = time.perf_counter() - begun
+    return outcome

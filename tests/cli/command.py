@@ -1,0 +1,29 @@
+"""The installed command, run as a person runs it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(sys.executable).with_name("alexnet-tk")
+
+
+def run(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the installed command and check its exit code."""
+    done = subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def heed_ctrl_c() -> None:
+    """What a shell's & makes its children ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

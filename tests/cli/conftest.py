@@ -1,0 +1,24 @@
+"""What the tests of the commands share: a folder in which the README's commands were run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import run
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder in which the README's commands were run, with a network that is tiny."""
+    folder = tmp_path_factory.mktemp("commands")
+    run("samples", "images/", cwd=folder)
+    settings = [word for each in (*TINY, "train.epochs=1", "train.lr=0.005") for word in ("--set", each)]
+    trained = run("train", *settings, cwd=folder)
+    assert "epoch 1/1" in trained.stdout
+    assert "alexnet-tk export model.pt" in trained.stdout
+    assert "fashion-mini" in trained.stderr
+    exported = run("export", "model.pt", cwd=folder)
+    assert "largest difference" in exported.stdout
+    assert sorted(path.name for path in folder.iterdir()) == ["images", "model.onnx", "model.pt", "runs"]
+    return folder
