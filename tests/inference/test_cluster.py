@@ -188,7 +188,7 @@ def test_a_stopped_run_leaves_its_parts_and_no_process(
     answered = sum(pq.read_metadata(folder / name).num_rows for name in parts)
     assert 0 < answered < COUNT
     said = run(*arguments, "--resume", cwd=tmp_path, code=3)
-    assert f"a.parquet: {answered:,} pictures stand in it, {COUNT - answered:,} are left" in said
+    assert f"a.parquet: {answered:,} of the pictures answered before, {COUNT - answered:,} left" in said
     assert_same(tmp_path / "a.parquet", local)
     for name, written in parts.items():
         assert (tmp_path / "a.parquet" / name).stat().st_mtime_ns == written, "not answered again"
