@@ -350,8 +350,9 @@ def test_batches_suit_pictures_workers_and_memory(
         (1, 2, 1),
         (63, 2, 32),
         (65, 2, 17),  # two batches for each worker, and not one with 1 picture
-        (200, 2, 25),
-        (1_000, 2, 32),
+        (200, 2, 25),  # 4 for each worker; 32 would give one of them 4 and the other 3
+        (1_000, 2, 25),
+        (50_000, 2, 32),
         (10**6, 8, 32),
     ):
         assert classifier.batch_size(pictures, workers) == size
