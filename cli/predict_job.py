@@ -67,7 +67,7 @@ class Job:
         count, skipped = totals.answered + totals.failed, before.answered + before.failed
         found = len(self.found.paths)
         rate = f" ({count / outcome.seconds:,.0f}/s)" if outcome.seconds else ""
-        line = f"{count:,} pictures in {outcome.seconds:.2f} s{rate}: "
+        line = f"{count:,} picture{'s' if count != 1 else ''} in {outcome.seconds:.2f} s{rate}: "
         line += f"{found:,} found, {totals.answered:,} answered"
         for title, counts in (
             ("failed", totals.reasons),
