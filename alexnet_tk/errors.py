@@ -3,7 +3,7 @@
     AlexnetError                  exit code 1: the work could not be done
     ├── UsageError                exit code 2: what was asked for makes no sense
     │   └── RecipeError           an unknown recipe or key, a wrong type, an impossible network
-    ├── InputError                pictures that were named and are not there
+    ├── InputError                pictures or lists that were named and can't be used
     ├── DataError                 training data that can't be used
     ├── PictureError              one picture that can't be read (a `failed` record in predictions)
     ├── TrainingError             training that can't go on: a loss that is no number, no memory left
@@ -41,7 +41,7 @@ class RecipeError(UsageError):
 
 
 class InputError(AlexnetError):
-    """Pictures that were named and are not there; found before any work begins."""
+    """Pictures or lists that were named and can't be used; with --strict, a picture that failed."""
 
 
 class DataError(AlexnetError):
@@ -101,4 +101,4 @@ class MissingExtraError(AlexnetError):
         if package not in cls.EXTRAS:
             return None
         extra = f"alexnet-tk[{cls.EXTRAS[package]}]"
-        return cls(f"this command needs {package}, which is not installed: pip install '{extra}'")
+        return cls(f"this needs {package}, which is not installed: pip install '{extra}'")

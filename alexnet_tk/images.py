@@ -132,7 +132,8 @@ def _one_reason() -> Iterator[None]:
         # struct.error, IndexError, … One picture's rubbish must not end a night's run.
         message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         reason = " ".join(message.split()) or type(error).__name__
-        raise PictureError(f"broken picture: {reason}") from error
+        kind = "truncated" if "truncated" in reason.lower() else "broken picture"
+        raise PictureError(f"{kind}: {reason}") from error
 
 
 def fit(picture: Image.Image, resize: int, crop: int, filter: str = "bilinear") -> NDArray[np.uint8]:

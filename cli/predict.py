@@ -84,6 +84,10 @@ def predict(
             "--resume goes on with an --output in CSV, JSON Lines or Parquet",
         ),
         (
+            nul and listed is None and "-" not in (inputs or []),
+            "-0 says how the paths of a list are parted; give one, --from FILE or -",
+        ),
+        (
             resume and report is not None,
             "--report draws all pictures of one run, and --resume skips some; give one of them",
         ),
@@ -169,6 +173,8 @@ def _lists(inputs: list[str], listed: Path | None, nul: bool) -> list[str]:
     separator = b"\0" if nul else b"\n"
     paths: list[str] = []
     if "-" in inputs:
+        if sys.stdin is None:
+            raise InputError("- takes a list of paths on stdin, which is closed")
         paths += read_list(sys.stdin.buffer, separator)
     if listed is not None:
         try:

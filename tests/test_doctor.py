@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,10 @@ def test_it_tells_versions_machine_and_devices() -> None:
     found = doctor.examine()
     for package in ("numpy", "pillow", "torch", "onnx"):
         assert found[package] == importlib.metadata.version(package)
-    assert found["cores"] == f"{len(os.sched_getaffinity(0))} usable of {os.cpu_count()}" or (
-        int(found["cores"].split()[0]) < len(os.sched_getaffinity(0))
-    )
+    cores = re.fullmatch(r"(\d+) usable of (\d+)", found["cores"])
+    assert cores is not None
+    assert 1 <= int(cores[1]) <= len(os.sched_getaffinity(0))
+    assert int(cores[2]) == os.cpu_count()
     assert "CPUExecutionProvider" in found["providers"]
     assert found["predict"].startswith(("on cpu (", "on cuda:0 ("))
     assert found["train"].startswith("on ")

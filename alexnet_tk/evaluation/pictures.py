@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_tk.errors import DataError, ModelError
-from alexnet_tk.inference.classify import Classifier, Picture
+from alexnet_tk.inference.batch import Picture
+from alexnet_tk.inference.classify import Classifier
 from alexnet_tk.inference.sources import class_folders, find
 
 if TYPE_CHECKING:

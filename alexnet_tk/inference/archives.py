@@ -1,16 +1,18 @@
 """Pictures in zip and tar archives, read in place: nothing is unpacked to the disk."""
 
+import os
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import PurePosixPath
 
 from alexnet_tk.errors import InputError, PictureError
 
 ENDINGS = (".zip", ".tar")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+OPEN = 64  # zip files at a time; a process may have some 1,000 files open
 MOST = 2**30  # bytes of a file in an archive; a zip of a few kilobytes may hold terabytes
 
 
@@ -35,6 +37,8 @@ class Member(str):
         try:
             content = self._read()
         # zipfile meets broken and encrypted members with as many errors as there are packers.
+        except PictureError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise PictureError(f"can't be unpacked: {reason}") from error
@@ -72,12 +76,25 @@ def is_archive(path: str) -> bool:
 
 
 def _in_zip(path: str) -> list[Member]:
-    archive = zipfile.ZipFile(path)  # stays open for as long as a member is left; its reads take turns
+    told = os.stat(path)  # noqa: PTH116  a path may be no UTF-8
+    archive = partial(_zip, path, (told.st_ino, told.st_size, told.st_mtime_ns))
     return [
-        Member.of(path, each.filename, each.file_size, partial(archive.read, each))
-        for each in archive.infolist()
+        Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each))
+        for each in archive().infolist()
         if not each.is_dir() and not stat.S_ISLNK(each.external_attr >> 16)
     ]
+
+
+@lru_cache(OPEN)
+def _zip(path: str, version: tuple[int, ...]) -> zipfile.ZipFile:
+    """Opened, which takes reading its table of contents; one that drops out is closed after its last read."""
+    return zipfile.ZipFile(path)
+
+
+def _read_zipped(archive: Callable[[], zipfile.ZipFile], told: zipfile.ZipInfo) -> bytes:
+    if told.flag_bits & 0x1:  # APPNOTE.TXT, section 4.4.4
+        raise PictureError("encrypted in its archive")
+    return archive().read(told)  # in several threads they take turns
 
 
 def _in_tar(path: str) -> list[Member]:

@@ -1,28 +1,24 @@
 """Folders of pictures in, one record for each picture out, in order."""
 
-import io
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from alexnet_tk import images
 from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.inference.ahead import map_ahead
-from alexnet_tk.inference.archives import Member
+from alexnet_tk.inference.batch import Batch, Picture, in_batches, name_of, open_picture, thumbnail
 from alexnet_tk.inference.foreign import Preprocessing, open_foreign, read_labels, read_preprocessing
 from alexnet_tk.inference.machine import usable_cores, usable_memory
 from alexnet_tk.inference.model import Model, open_model
-from alexnet_tk.inference.remote import is_url, open_url
 from alexnet_tk.inference.results import Record
 from alexnet_tk.inference.session import Device
 from alexnet_tk.inference.speed import Speed
@@ -31,9 +27,7 @@ BATCH_SIZE = 32  # on a CPU, which gains nothing from more
 CUDA_BATCH_SIZE = 128
 RUN = 1  # what a run of the network costs whatever its size, in pictures (half of one, measured on a CPU)
 PICTURE_BYTES = 128  # of the network's values for each pixel of a picture, on the generous side
-THUMBNAIL = 96  # pixels, the side
 
-Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 Crops = Literal[1, 10]  # the centre, or the ten views of the paper's evaluation
 Result = TypeVar("Result")
 
@@ -69,8 +63,10 @@ class Classifier:
     Raises
     ------
     ModelError, DeviceError
+    InputError, RecipeError
+        the file of labels or of preprocessing can't be used
     UsageError
-        only one of `labels` and `preprocess`
+        only one of `labels` and `preprocess`, or no such device
 
     """
 
@@ -79,7 +75,7 @@ class Classifier:
         model: str | os.PathLike[str] | Model,
         device: str = "auto",
         *,
-        labels: Sequence[str] | Path | None = None,
+        labels: Sequence[str] | str | os.PathLike[str] | None = None,
         preprocess: str | Preprocessing | None = None,
     ) -> None:
         if isinstance(model, Model):
@@ -89,7 +85,7 @@ class Classifier:
         elif labels is None or preprocess is None:
             raise UsageError("--labels and --preprocess go together: a model from elsewhere needs both")
         else:
-            names = read_labels(labels) if isinstance(labels, Path) else list(labels)
+            names = read_labels(Path(labels)) if isinstance(labels, (str, os.PathLike)) else list(labels)
             read = read_preprocessing(preprocess) if isinstance(preprocess, str) else preprocess
             self._model = open_foreign(Path(model), device, names, read)
 
@@ -183,7 +179,7 @@ class Classifier:
         """
         topk = min(topk, len(self.labels))
 
-        def records(batch: _Batch) -> list[Record]:
+        def records(batch: Batch) -> list[Record]:
             best = np.argsort(-batch.probabilities, axis=1, kind="stable")[:, :topk]
             rows = zip(batch.probabilities, best, batch.thumbnails, strict=True)
             made = []
@@ -215,7 +211,7 @@ class Classifier:
         """
         nothing = np.empty(0, np.float32)
 
-        def rows(batch: _Batch) -> list[Answer]:
+        def rows(batch: Batch) -> list[Answer]:
             sound = zip(batch.probabilities, batch.thumbnails, strict=True)
             return [
                 Answer(path, error, nothing) if error else Answer(path, "", *next(sound))
@@ -227,7 +223,7 @@ class Classifier:
     def _each(
         self,
         pictures: Iterable[Picture],
-        finish: Callable[["_Batch"], list[Result]],
+        finish: Callable[[Batch], list[Result]],
         crops: Crops,
         batch_size: int | None,
         workers: int | None,
@@ -239,9 +235,9 @@ class Classifier:
         count = len(pictures) if isinstance(pictures, Sized) else None
         views = batch_size or self.batch_size(count and count * crops, workers)
         size = max(1, views // crops)  # pictures of a batch
-        parts = _batches(((_name(each, i), each) for i, each in enumerate(pictures)), size)
+        parts = in_batches(((name_of(each, i), each) for i, each in enumerate(pictures)), size)
 
-        def ahead(part: list[tuple[str, Picture]]) -> tuple[_Batch, list[Result] | None]:
+        def ahead(part: list[tuple[str, Picture]]) -> tuple[Batch, list[Result] | None]:
             batch = self._decode(part, crops, thumbnails)
             return batch, None if self._on_cuda else self._answer(batch, crops, finish)
 
@@ -254,16 +250,16 @@ class Classifier:
                     speed.add(batch.read, batch.decode, batch.infer)
                 yield from results
 
-    def _decode(self, pictures: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> "_Batch":
-        batch = _Batch([name for name, _ in pictures])
+    def _decode(self, pictures: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> Batch:
+        batch = Batch([name for name, _ in pictures])
         for _, picture in pictures:
             begun = read = time.perf_counter()
             try:
-                source = _open(picture)
+                source = open_picture(picture)
                 read = time.perf_counter()
                 views = self._views(source, crops)
                 batch.views.append(views)
-                batch.thumbnails.append(_thumbnail(views[:5][-1]) if thumbnails else b"")  # the centre
+                batch.thumbnails.append(thumbnail(views[:5][-1]) if thumbnails else b"")  # the centre
                 batch.errors.append("")
             except PictureError as error:
                 batch.errors.append(str(error))
@@ -280,7 +276,7 @@ class Classifier:
         return images.ten_crops(square, size)
 
     def _answer(
-        self, batch: "_Batch", crops: Crops, finish: Callable[["_Batch"], list[Result]], pad_to: int = 0
+        self, batch: Batch, crops: Crops, finish: Callable[[Batch], list[Result]], pad_to: int = 0
     ) -> list[Result]:
         """Results in the order of the batch; padding keeps the shape that CUDA has prepared for."""
         begun = time.perf_counter()
@@ -292,55 +288,3 @@ class Classifier:
         results = finish(batch)
         batch.infer = time.perf_counter() - begun
         return results
-
-
-def _open(picture: Picture) -> images.Source:
-    if isinstance(picture, Member):
-        return io.BytesIO(picture.read())
-    if isinstance(picture, str) and is_url(picture):
-        return open_url(picture)
-    return images.open_file(picture) if isinstance(picture, (str, os.PathLike)) else picture
-
-
-def _thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    file = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(file, "JPEG", quality=75)
-    return file.getvalue()
-
-
-def _name(picture: Picture, index: int) -> str:
-    if isinstance(picture, (str, os.PathLike)):
-        return os.fspath(picture)
-    return getattr(picture, "filename", "") or f"picture {index}"
-
-
-def _batches(items: Iterable[tuple[str, Picture]], size: int) -> Iterator[list[tuple[str, Picture]]]:
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part
-
-
-@dataclass
-class _Batch:
-    """A batch of paths: for each its error; for those without one, in the same order, all else."""
-
-    paths: list[str]
-    errors: list[str] = field(default_factory=list)
-    views: list[NDArray[np.uint8]] = field(default_factory=list)  # (crops, S, S, 3), till they are answered
-    probabilities: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    thumbnails: list[bytes] = field(default_factory=list)
-    read: float = 0.0  # seconds
-    decode: float = 0.0
-    infer: float = 0.0
-
-    def keep(self, rows: NDArray[np.float32]) -> None:
-        """Take the answers in, (pictures, classes); a picture whose answer is not a number gets an error."""
-        sound = np.asarray(np.isfinite(rows).all(axis=1))
-        places = [place for place, error in enumerate(self.errors) if not error]
-        for row in np.flatnonzero(~sound):
-            self.errors[places[row]] = "the network's answer is not a number"
-        self.probabilities = rows[sound]
-        self.thumbnails = [each for each, good in zip(self.thumbnails, sound, strict=True) if good]
-        self.views.clear()

@@ -16,6 +16,7 @@ from alexnet_tk.recipe import Preprocess, from_table
 
 # Whose preprocessing a name stands for, in models/.
 NAMED = {"imagenet": "torchvision-alexnet", "caffe": "caffenet"}
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_preprocessing(name_or_file: str) -> Preprocessing:
 def read_labels(file: Path) -> list[str]:
     """The labels in a text file, one a line, in the order of the network's outputs; raises `InputError`."""
     try:
-        labels = file.read_text(encoding="utf-8-sig").splitlines()
+        labels = file.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"--labels {file} can't be read: {error.strerror}") from error
     except ValueError as error:
@@ -82,8 +83,8 @@ def open_foreign(path: Path, device: str, labels: list[str], given: Preprocessin
     """Open a classifier that another tool made.
 
     It takes a batch of pictures, or one, as uint8, float16 or float32, (batch, 3, S, S) or (batch, S, S, 3).
-    Its first output holds a number for each label; where these are no probabilities, a softmax makes
-    them so.
+    Its first output holds a number for each label; where these are not all between 0 and 1, as those of a
+    softmax or of sigmoids are, a softmax makes them so.
 
     Raises
     ------
@@ -108,8 +109,12 @@ def open_foreign(path: Path, device: str, labels: list[str], given: Preprocessin
             f"{path} takes pictures of {size}×{size}, more than --preprocess {given.source} scales them to; "
             f"give it a resize of at least {size}"
         )
-    output = session.get_outputs()[0].name
-    model = Model(session, chosen, labels, given.preprocess, size, takes, batch, {}, output)
+    output = session.get_outputs()[0]
+    if output.type not in FLOATS:
+        raise ModelError(
+            f"{path} gives {output.name} as {output.type}; a classifier gives floats, one for each label"
+        )
+    model = Model(session, chosen, labels, given.preprocess, size, takes, batch, {}, output.name)
     return _with_softmax(path, model)
 
 
@@ -137,7 +142,7 @@ def _input(path: Path, session: ort.InferenceSession, given: Preprocessing) -> t
 
 
 def _with_softmax(path: Path, model: Model) -> Model:
-    """The model with a softmax unless what it gives for black, white and noise are probabilities already."""
+    """The model with a softmax unless what it gives for black, white and noise lies between 0 and 1."""
     size = model.image_size
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     probe = np.stack([np.zeros_like(noise), np.full_like(noise, 255), noise])
@@ -147,6 +152,4 @@ def _with_softmax(path: Path, model: Model) -> Model:
             f"{path} gives {answers.shape[1]:,} numbers for a picture, and there are {len(model.labels):,} "
             "labels; --labels takes a file with a label a line, in the order of the network's outputs"
         )
-    sums = answers.sum(axis=1)
-    probabilities = bool((answers >= 0).all() and np.allclose(sums, 1, atol=0.01))
-    return replace(model, softmax=not probabilities)
+    return replace(model, softmax=not bool(((answers >= 0) & (answers <= 1 + 1e-3)).all()))

@@ -1,29 +1,42 @@
 """What this machine lets a process use."""
 
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from math import ceil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self")
 
 
-def usable_cores(cgroups: Path = CGROUPS) -> int:
-    """The cores this process may use: its affinity and its container's limit count, not `os.cpu_count`."""
+def usable_cores(cgroups: Path = CGROUPS, process: Path = PROCESS) -> int:
+    """The cores this process may use: its affinity and its containers' limits count, not `os.cpu_count`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroups)
-    return max(1, min(cores, ceil(quota)) if quota else cores)
+    quotas = (_quota(group) for group in _control_groups(cgroups, process, "cpu"))
+    return max(1, min([cores, *(ceil(quota) for quota in quotas if quota)]))
 
 
-def _quota(cgroups: Path) -> float | None:
-    """The container's limit in cores: cgroup v2's cpu.max, v1's cfs_quota_us; None without one."""
+def _control_groups(cgroups: Path, process: Path, controller: str) -> Iterator[Path]:
+    """The folders of the control group the process is in and of those around it, of cgroup v2 and v1."""
+    yield from (cgroups, cgroups / controller)
+    with suppress(OSError, ValueError):
+        for line in (process / "cgroup").read_text().splitlines():  # cgroups(7): number:controllers:path
+            _, controllers, path = line.split(":", 2)
+            if not controllers or controller in controllers.split(","):
+                root = cgroups / controller if controllers else cgroups
+                inside = PurePosixPath(path.lstrip("/"))
+                yield from (root / each for each in (inside, *inside.parents))
+
+
+def _quota(group: Path) -> float | None:
+    """A control group's limit in cores: cgroup v2's cpu.max, v1's cfs_quota_us; None without one."""
     try:
-        quota, period = (cgroups / "cpu.max").read_text().split()
+        quota, period = (group / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            quota = (cgroups / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (cgroups / "cpu" / "cpu.cfs_period_us").read_text()
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
         except OSError:
             return None
     try:
@@ -32,14 +45,15 @@ def _quota(cgroups: Path) -> float | None:
         return None
 
 
-def usable_memory(cgroups: Path = CGROUPS) -> int | None:
-    """The bytes this process may use: the machine's or its container's limit; None where neither is told."""
+def usable_memory(cgroups: Path = CGROUPS, process: Path = PROCESS) -> int | None:
+    """The bytes this process may use: the machine's or its containers' limit; None where neither is told."""
     limits = []
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for file in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
-        with suppress(OSError, ValueError):  # "max": no limit
-            limits.append(int((cgroups / file).read_text()))
+    for group in _control_groups(cgroups, process, "memory"):
+        for file in ("memory.max", "memory.limit_in_bytes"):  # cgroup v2, v1
+            with suppress(OSError, ValueError):  # "max": no limit
+                limits.append(int((group / file).read_text()))
     return min(limits, default=None)
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from alexnet_tk.errors import InputError, PictureError
+from alexnet_tk.errors import InputError, MissingExtraError, PictureError
 from alexnet_tk.images import WHOLE
 from alexnet_tk.inference.archives import is_archive
 
@@ -81,6 +81,8 @@ def open_url(url: str) -> IO[bytes]:
         raise PictureError("no such file") from None
     except PermissionError:
         raise PictureError("no permission to read it") from None
+    except ModuleNotFoundError as error:
+        raise PictureError(str(MissingExtraError.of(error) or error)) from None
     except (OSError, ValueError, NotImplementedError) as error:
         raise PictureError(f"can't be read: {_first_line(error)}") from error
     if not content:

@@ -57,13 +57,14 @@ class Totals:
 
     answered: int = 0
     failed: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # of failures, without what differs among pictures
 
     def add(self, error: str) -> None:
         """Count a record by its error, "" where it has none."""
         if error:
             self.failed += 1
-            self.reasons[error] = self.reasons.get(error, 0) + 1
+            reason = error.partition(": ")[0]
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
         else:
             self.answered += 1
 

@@ -1,5 +1,6 @@
 """Which files count as pictures, and in which order."""
 
+import codecs
 import glob
 import os
 from collections import Counter
@@ -14,11 +15,24 @@ from alexnet_tk.inference.archives import is_archive, members
 from alexnet_tk.inference.remote import files_below, is_url
 
 
+class Unreadable(str):
+    """A path of which it is known why it can't be answered for."""
+
+    reason: str
+
+    @classmethod
+    def of(cls, path: str, reason: str) -> "Unreadable":
+        """It counts as a picture that failed, so that nothing vanishes that was named or found."""
+        unreadable = cls(path)
+        unreadable.reason = reason
+        return unreadable
+
+
 @dataclass
 class Found:
     """The files to answer for, in order, and how many others were seen, by their ending."""
 
-    paths: list[str] = field(default_factory=list)  # some of them `archives.Member`
+    paths: list[str] = field(default_factory=list)  # some of them `Unreadable` or `archives.Member`
     ignored: Counter[str] = field(default_factory=Counter)
 
     def add(self, path: str, name: str) -> None:
@@ -38,13 +52,14 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     folders are skipped and links to folders are not followed. Folders are read in the order of their
     names, so the same folder gives the same order anywhere; archives as they were written. A pattern
     with ** names files at any depth, of which the ending decides, too. What is named by a URL
-    (`remote.is_url`) is read through pyarrow's file systems; in a list it is taken for a file.
+    (`remote.is_url`) is read through pyarrow's file systems; in a list it is taken for a file. A folder
+    that can't be listed is `Unreadable`.
 
     Raises
     ------
     InputError
         an input does not exist, a pattern fits nothing, an archive is broken; this is found before any work
-        begins. What a list names and does not exist is answered as failed
+        begins. What a list names and is one of these is answered as failed
 
     """
     found = Found()
@@ -67,8 +82,11 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     for path in listed:
         if is_url(path):
             found.paths.append(path)
-        else:
+            continue
+        try:
             _add(path, found)
+        except InputError as error:
+            found.paths.append(Unreadable.of(path, str(error).removeprefix(f"{path} ")))
     return found
 
 
@@ -81,9 +99,10 @@ def class_folders(root: Path) -> list[str]:
 
 def read_list(stream: IO[bytes], separator: bytes = b"\n") -> list[str]:
     """The paths in a list, a line each or with NUL between them; they need not be UTF-8."""
-    paths = stream.read().split(separator)
+    text = stream.read()
     if separator == b"\n":
-        paths = [path.removesuffix(b"\r") for path in paths]
+        text = text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    paths = text.split(separator)
     return [os.fsdecode(path) for path in paths if path]
 
 
@@ -111,10 +130,8 @@ def _walk(folder: str, found: Found) -> None:
         try:
             with os.scandir(path) as entries:
                 inside = [(entry.path, _kind(entry)) for entry in entries if entry.name[0] != "."]
-        except OSError:
-            found.paths.append(
-                path
-            )  # answered as failed: what it holds can't be known, but it must not vanish
+        except OSError as error:
+            found.paths.append(Unreadable.of(path, f"a folder that can't be listed: {error.strerror}"))
             continue
         stack.extend(sorted(inside, reverse=True))
 

@@ -103,10 +103,7 @@ def test_a_missing_extra_is_named(folder: Path) -> None:
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert (
-        done.stderr
-        == "error: this command needs torch, which is not installed: pip install 'alexnet-tk[train]'\n"
-    )
+    assert done.stderr == "error: this needs torch, which is not installed: pip install 'alexnet-tk[train]'\n"
 
 
 def test_version_and_help() -> None:
@@ -128,6 +125,13 @@ def test_a_closed_stream_changes_nothing_else(folder: Path, tmp_path: Path, clos
     done = subprocess.run(["/bin/sh", "-c", command], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert output.read_text().count("\n") == 101
+
+
+def test_a_list_on_a_closed_stdin_is_one_line(folder: Path) -> None:
+    command = ["/bin/sh", "-c", f"'{SCRIPT}' predict - <&-"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "error: - takes a list of paths on stdin, which is closed"
 
 
 def test_a_full_disk_is_one_line(folder: Path) -> None:

@@ -123,6 +123,7 @@ def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
         + "\n"
     )
     assert "name pictures" in run("predict", "--model", model, cwd=tmp_path, code=2).stderr
+    assert "--from FILE or -" in run("predict", "images/", "-0", cwd=folder, code=2).stderr
     assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr
 
 

@@ -112,3 +112,15 @@ def test_work_that_has_not_begun_is_dropped() -> None:
     threading.Timer(0.05, release.set).start()
     results.close()
     assert set(begun) <= {0, 1}
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_an_exception_of_the_items_comes_after_their_results(workers: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(10)
+        raise ValueError("no more")
+
+    results = map_ahead(str, items(), workers)
+    assert [next(results) for _ in range(10)] == [str(each) for each in range(10)]
+    with pytest.raises(ValueError, match="no more"):
+        next(results)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -161,3 +162,36 @@ def test_a_tar_whose_end_is_missing_is_refused(tmp_path: Path, damage: str) -> N
     path.write_bytes(content[: {"header": len(content), "in a header": 2 * 1024 + 100}.get(damage, 2 * 1024)])
     with pytest.raises(InputError, match="cut off or damaged after 2 files"):
         find([path])
+
+
+def test_more_archives_than_a_process_may_have_files_open(tmp_path: Path) -> None:
+    paths = [zipped(tmp_path / f"{i:03}.zip", {f"{i}.png": b"%d" % i}) for i in range(300)]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len([*Path("/proc/self/fd").iterdir()]) + 100, before[1]))
+    try:
+        found = [each for each in find(paths).paths if isinstance(each, Member)]
+        for order in (found, found[::-1]):
+            assert [each.read() for each in order] == [
+                each.name.removesuffix(".png").encode() for each in order
+            ]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_an_archive_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    for content in (b"one", b"two", b"three"):
+        (member,) = find([zipped(tmp_path / "x.zip", {"a.png": content})]).paths
+        assert isinstance(member, Member)
+        assert member.read() == content
+
+
+def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"a.png": b"a"})
+    content = bytearray(path.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # APPNOTE.TXT, sections 4.3.7 and 4.3.12
+        content[content.rindex(header) + flags] |= 1
+    path.write_bytes(content)
+    (member,) = find([path]).paths
+    assert isinstance(member, Member)
+    with pytest.raises(PictureError, match=r"^encrypted in its archive$"):
+        member.read()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from PIL import Image
 from alexnet_tk.inference import Classifier, Record, find
 from alexnet_tk.inference.predict import predict
 from alexnet_tk.inference.session import Device
+from alexnet_tk.inference.sources import Unreadable
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "broken"}
+SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "truncated"}
 
 
 @pytest.fixture(scope="module")
@@ -426,3 +427,30 @@ def test_a_disk_that_is_full_leaves_no_thread(classifier: Classifier, sound: lis
         predict(classifier, sound * 20, 1, full, batch_size=1, workers=4)
     assert threading.active_count() == before
     del caught
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_what_was_given_before_an_error_is_answered(
+    classifier: Classifier, pixels: NDArray[np.uint8], batch_size: int
+) -> None:
+    def pictures() -> Iterator[NDArray[np.uint8]]:
+        yield from pixels[:7]
+        raise ValueError("the camera is gone")
+
+    records = classifier.classify(pictures(), batch_size=batch_size, workers=2)
+    assert [next(records).path for _ in range(7)] == [f"picture {i}" for i in range(7)]
+    with pytest.raises(ValueError, match="camera"):
+        next(records)
+
+
+def test_rows_of_a_mapped_file_have_names_of_their_own(
+    classifier: Classifier, pixels: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", pixels)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert [each.path for each in classifier.classify(mapped[:2])] == ["picture 0", "picture 1"]
+
+
+def test_what_can_not_be_listed_is_one_failed_record(classifier: Classifier) -> None:
+    (record,) = classifier.classify([Unreadable.of("folder", "a folder that can't be listed: no")])
+    assert (record.path, record.error) == ("folder", "a folder that can't be listed: no")

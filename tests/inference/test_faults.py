@@ -21,7 +21,7 @@ REASONS = {
     "dangling": "no such file",
     "empty": "empty file",
     "text": "not a picture that Pillow can read",
-    "truncated": "broken picture",
+    "truncated": "truncated",
     "bomb": "more than 178,956,970 pixels",
     "folder": "not a file but a folder, pipe or device",
     "pipe": "not a file but a folder, pipe or device",

@@ -24,7 +24,7 @@ def write(
     kind: str = "float",
     layout: str = "NCHW",
     shape: list[Any] | None = None,
-    softmax: bool = False,
+    end: str = "",
     flat: bool = True,
 ) -> Path:
     """A network whose scores are the means of its input's three channels, as far as it sees channels."""
@@ -34,8 +34,8 @@ def write(
         helper.make_node("Cast", ["data_0"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0 if flat else 1),
     ]
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["means"], ["prob_1"], axis=-1))
+    if end:
+        nodes.append(helper.make_node(end, ["means"], ["prob_1"]))
     output = nodes[-1].output[0]
     graph = helper.make_graph(
         nodes,
@@ -68,13 +68,13 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(2).integers(90, 96, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("softmax", [True, False])
+@pytest.mark.parametrize("end", ["Softmax", ""])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("kind", ["uint8", "float", "float16"])
 def test_every_usual_input_is_recognised(
-    tmp_path: Path, preprocess: str, pixels: np.ndarray, kind: str, layout: str, softmax: bool
+    tmp_path: Path, preprocess: str, pixels: np.ndarray, kind: str, layout: str, end: str
 ) -> None:
-    path = write(tmp_path / "m.onnx", kind, layout, softmax=softmax)
+    path = write(tmp_path / "m.onnx", kind, layout, end=end)
     classifier = Classifier(path, "cpu", labels=LABELS, preprocess=preprocess)
     (record,) = classifier.classify([pixels], topk=3)
     assert sum(record.probabilities) == pytest.approx(1)
@@ -204,3 +204,31 @@ def test_a_preprocessing_that_is_not_there(tmp_path: Path) -> None:
     for name in ("imagenette", str(tmp_path), str(tmp_path / "gone.toml")):
         with pytest.raises(AlexnetError, match="imagenet, caffe or a TOML file"):
             read_preprocessing(name)
+
+
+def test_sigmoids_are_left_as_they_are(tmp_path: Path, preprocess: str, pixels: np.ndarray) -> None:
+    """Each label has a probability of its own; they need not make 1."""
+    path = write(tmp_path / "m.onnx", end="Sigmoid")
+    (record,) = Classifier(path, "cpu", labels=LABELS, preprocess=preprocess).classify([pixels], topk=3)
+    means = ((pixels.astype(np.float64).mean(axis=(0, 1)) - [100, 110, 120]) / [50, 60, 70])[::-1]
+    want = dict(zip(LABELS, 1 / (1 + np.exp(-means)), strict=True))
+    assert dict(zip(record.labels, record.probabilities, strict=True)) == pytest.approx(want, abs=1e-5)
+
+
+def test_what_is_no_tensor_of_numbers_is_refused(tmp_path: Path, preprocess: str) -> None:
+    """As scikit-learn's exports give it."""
+    model = onnx.load(write(tmp_path / "m.onnx", end="Softmax"))
+    output = model.graph.output[0].name
+    model.graph.node.append(helper.make_node("SequenceConstruct", [output], ["several"]))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_sequence_value_info("several", TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"gives several as seq\(tensor\(float\)\)"):
+        Classifier(tmp_path / "m.onnx", "cpu", labels=LABELS, preprocess=preprocess)
+
+
+def test_a_file_of_labels_may_be_named_by_text(tmp_path: Path, preprocess: str, pixels: np.ndarray) -> None:
+    (tmp_path / "labels.txt").write_text("a\u2028b\nc\x0cd\ne", encoding="utf-8")
+    path = write(tmp_path / "m.onnx")
+    classifier = Classifier(path, "cpu", labels=str(tmp_path / "labels.txt"), preprocess=preprocess)
+    assert classifier.labels == ["a\u2028b", "c\x0cd", "e"], "only the ends of lines part them"

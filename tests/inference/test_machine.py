@@ -134,3 +134,30 @@ def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
     assert peak_memory(tmp_path) is None
     (tmp_path / "status").write_text("Name: x\nVmHWM:\t  1234 kB\n")
     assert peak_memory(tmp_path) == 1234 * 1024
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_groups_within_groups_count(version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process's own control group and all around it, of cgroup v2 and of v1."""
+    monkeypatch.setattr(os, "sysconf_names", {}, raising=False)
+    process = tmp_path / "process"
+    line = "0::/pod/inner" if version == 2 else "3:cpu,cpuacct:/pod/inner\n9:memory:/pod/inner\n1:name=x:/x"
+    write(process, cgroup=line)
+    folders = {name: tmp_path if version == 2 else tmp_path / name for name in ("cpu", "memory")}
+    for each in folders.values():
+        (each / "pod" / "inner").mkdir(parents=True, exist_ok=True)
+
+    def limit(group: str, cores: int, memory: int) -> None:
+        if version == 2:
+            write(tmp_path / group, cpu__max=f"{cores}00000 100000", memory__max=str(memory))
+        else:
+            files = {"cpu__cfs_quota_us": f"{cores}00000", "cpu__cfs_period_us": "100000"}
+            write(folders["cpu"] / group, **files)
+            write(folders["memory"] / group, memory__limit_in_bytes=str(memory))
+
+    assert usable_cores(tmp_path, process) == 16
+    assert usable_memory(tmp_path, process) is None
+    for group, cores, memory in (("pod/inner", 6, 600), ("pod", 5, 700), (".", 7, 500)):
+        limit(group, cores, memory)
+    assert usable_cores(tmp_path, process) == 5
+    assert usable_memory(tmp_path, process) == 500

@@ -1,5 +1,6 @@
 """Pictures by URL, through pyarrow's file systems; file:// stands for those that need a network."""
 
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -126,3 +127,11 @@ def test_paths_are_no_urls() -> None:
     assert is_url("s3://bucket/a")
     assert is_url("file:///a")
     assert not any(is_url(path) for path in ("a/b", "/a://b", "C://a", "a:/b", "://a", ""))
+
+
+def test_without_pyarrow_a_listed_url_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.fs", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    remote_module._file_system.cache_clear()
+    with pytest.raises(PictureError, match=r"needs pyarrow.*pip install 'alexnet-tk\[parquet\]'"):
+        open_url("s3://bucket/a.png")

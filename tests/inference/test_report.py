@@ -15,7 +15,7 @@ from PIL import Image
 from alexnet_tk.errors import OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.inference import report as module
-from alexnet_tk.inference.classify import _thumbnail
+from alexnet_tk.inference.batch import thumbnail
 from alexnet_tk.inference.report import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,16 +27,16 @@ HOSTILE = (
 )
 
 
-def thumbnail(color: tuple[int, int, int]) -> bytes:
-    return _thumbnail(np.asarray(Image.new("RGB", (224, 224), color)))
+def plain(color: tuple[int, int, int]) -> bytes:
+    return thumbnail(np.asarray(Image.new("RGB", (224, 224), color)))
 
 
 RECORDS = [
-    Record("a.png", "", ("cat", "dog"), (0.6, 0.4), thumbnail(RED)),
-    Record("b.png", "", ("dog", "cat"), (0.99, 0.01), thumbnail(GREEN)),
+    Record("a.png", "", ("cat", "dog"), (0.6, 0.4), plain(RED)),
+    Record("b.png", "", ("dog", "cat"), (0.99, 0.01), plain(GREEN)),
     Record("broken.png", "empty file"),
-    Record(HOSTILE, "", ("<b>cat</b>", "dog"), (0.55, 0.45), thumbnail(RED)),
-    Record("sub/c.png", "", ("cat", "dog"), (0.8, 0.2), thumbnail(GREEN)),
+    Record(HOSTILE, "", ("<b>cat</b>", "dog"), (0.55, 0.45), plain(RED)),
+    Record("sub/c.png", "", ("cat", "dog"), (0.8, 0.2), plain(GREEN)),
 ]
 
 
@@ -160,7 +160,7 @@ def test_it_looks_like_something(tmp_path: Path) -> None:
 @browser
 @pytest.mark.slow
 def test_ten_thousand_pictures(tmp_path: Path) -> None:
-    red = thumbnail(RED)
+    red = plain(RED)
     many = [
         Record(
             f"{number:05}.png",

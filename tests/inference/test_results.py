@@ -141,7 +141,9 @@ def test_totals_count_answers_and_reasons() -> None:
         Record("b", "empty file"),
         Record("c", "empty file"),
         Record("d", "gone"),
+        Record("e", "truncated: 12 bytes are missing"),
+        Record("f", "truncated: 13 bytes are missing"),
     ):
         totals.add(record.error)
-    assert (totals.answered, totals.failed) == (1, 3)
-    assert totals.reasons == {"empty file": 2, "gone": 1}
+    assert (totals.answered, totals.failed) == (1, 5)
+    assert totals.reasons == {"empty file": 2, "gone": 1, "truncated": 2}

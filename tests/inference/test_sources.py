@@ -1,9 +1,11 @@
 """Which files are answered for, and in which order."""
 
+import codecs
 import io
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from alexnet_tk.errors import InputError
 from alexnet_tk.inference import find
-from alexnet_tk.inference.sources import read_list
+from alexnet_tk.inference.sources import Unreadable, read_list
 
 
 def make(folder: Path, *names: str) -> None:
@@ -222,5 +224,38 @@ def test_lists_come_last_and_may_name_what_is_gone(tmp_path: Path) -> None:
 def test_lists_survive_any_name(names: list[bytes]) -> None:
     assert read_list(io.BytesIO(b"\0".join(names)), b"\0") == [os.fsdecode(name) for name in names]
     lines = [name for name in names if b"\n" not in name and not name.endswith(b"\r")]
+    lines = [name for name in lines if not name.startswith(codecs.BOM_UTF8)]
     for end in (b"\n", b"\r\n"):
         assert read_list(io.BytesIO(end.join(lines) + end)) == [os.fsdecode(name) for name in lines]
+
+
+def test_archives_in_a_list_that_can_not_be_read_fail_alone(tmp_path: Path) -> None:
+    make(tmp_path, "a.png", "b.png")
+    for name in ("x.zip", "y.tar", "z.tar.gz"):
+        (tmp_path / name).write_bytes(b"rubbish" * 300)
+    names = ["a.png", "x.zip", "y.tar", "z.tar.gz", "b.png"]
+    found = find([], [f"{tmp_path}/{name}" for name in names])
+    assert below(tmp_path, found.paths) == names
+    reasons = [each.reason for each in found.paths if isinstance(each, Unreadable)]
+    starts = ["can't be read as an archive: ", "can't be read as an archive: ", "is compressed as a whole"]
+    assert [reason.startswith(start) for reason, start in zip(reasons, starts, strict=True)] == [True] * 3
+
+
+def test_a_folder_that_can_not_be_listed_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a/1.png", "b/2.png", "c/3.png")
+    scandir = os.scandir
+
+    def forbidden(path: str) -> Any:
+        if path.endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    found = find([tmp_path]).paths
+    assert below(tmp_path, found) == ["a/1.png", "b", "c/3.png"]
+    assert isinstance(found[1], Unreadable)
+    assert found[1].reason == "a folder that can't be listed: Permission denied"
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_part_of_a_name() -> None:
+    assert read_list(io.BytesIO(b"\xef\xbb\xbfa.png\r\nb.png\r\n")) == ["a.png", "b.png"]
