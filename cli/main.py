@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from alexnet_tk.errors import AlexnetError, MissingExtraError, printable
+from alexnet_tk.errors import AlexnetError, MissingExtraError, UsageError, printable
 
 from .benchmark import benchmark
 from .doctor import doctor
@@ -38,8 +38,8 @@ class Commands(TyperGroup):
         except AlexnetError as error:
             _fail(ctx, error, str(error), error.exit_code)
         except ModuleNotFoundError as error:
-            missing = MissingExtraError.of(error)
-            _fail(ctx, error, str(missing or error))
+            missing = MissingExtraError.of(error) or error
+            _fail(ctx, missing, str(missing))
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
@@ -82,13 +82,16 @@ def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> N
 
 
 def _left_to_launcher(error: BaseException) -> bool:
-    """Whether torch's launcher, which started this process among others, tells what ended it."""
+    """Whether another process tells of it: `--gpus`, or the first of those that torchrun started."""
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return False
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+    from alexnet_tk.training.parallel.launch import TELLS
+    from alexnet_tk.training.parallel.world import is_first
+
     get_error_handler().record_exception(error)
-    return True
+    return TELLS in os.environ or (isinstance(error, UsageError) and not is_first())
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:

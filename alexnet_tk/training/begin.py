@@ -57,17 +57,24 @@ def require_same_pictures(world: World, pictures: Data) -> None:
         )
 
 
-def check_same(run: Run, pictures: Data, recipe: str | None, settings: tuple[str, ...], output: Path) -> None:
-    """Raise unless what is asked for now is what the run was begun with."""
+def take_up(run: Run, pictures: Data, recipe: str | None, settings: tuple[str, ...], output: Path) -> Run:
+    """The run, in as many micro-batches as are asked for now; raises for other pictures or another recipe."""
     if pictures.fingerprint() != run.fingerprint:
         raise DataError(f"{output} was begun with other pictures; resume with those, or give --overwrite")
     if recipe is None and not settings:
-        return
-    plan = (zoo.recipe(recipe) if recipe else run.asked).override(*settings)
-    if _with_epochs(plan, len(pictures.train.classes)) != run.asked:
+        return run
+    plan = _with_epochs(
+        (zoo.recipe(recipe) if recipe else run.asked).override(*settings), len(pictures.train.classes)
+    )
+
+    def parted(each: Recipe) -> Recipe:  # into micro-batches, which change how a run computes and not what
+        return replace(each, train=replace(each.train, micro_batches=plan.train.micro_batches))
+
+    if plan != parted(run.asked):
         raise RecipeError(
             f"{output} was begun with another recipe; resume without --recipe and --set, or give --overwrite"
         )
+    return replace(run, asked=plan, recipe=parted(run.recipe))
 
 
 def take_weights(

@@ -183,15 +183,18 @@ Crop = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]  # of a picture and
 
 
 class Reader:
-    """Reads batches of a split ahead, in one thread for each usable core.
+    """Reads batches of a split ahead, in so many threads; None: one for each usable core.
 
     Order and content do not depend on the threads. A picture that can't be read is left out of its
     batch; `failures` holds the reason for each. Of several processes each reads its own `slots` of every
     batch.
     """
 
-    def __init__(self, split: Split, preprocess: Preprocess, slots: slice = ALL) -> None:
+    def __init__(
+        self, split: Split, preprocess: Preprocess, slots: slice = ALL, threads: int | None = None
+    ) -> None:
         self.split = split
+        self.threads = threads or usable_cores()
         self.preprocess = preprocess
         self.slots = slots
         self.failures: dict[int, str] = {}
@@ -204,7 +207,7 @@ class Reader:
     ) -> Iterator[Batch]:
         """The pictures numbered by `order`, each cropped by `crop`; a batch may be smaller, even empty."""
         parts = (order[i : i + batch_size] for i in range(0, len(order), batch_size))
-        return map_ahead(lambda part: self._read(part, crop), parts, usable_cores())
+        return map_ahead(lambda part: self._read(part, crop), parts, self.threads)
 
     def _read(self, part: NDArray[np.int64], crop: Crop) -> Batch:
         pictures = np.empty((0, 0, 0, 3), np.uint8)

@@ -12,11 +12,11 @@ from alexnet_tk import zoo
 from alexnet_tk.files import make_folder, refuse_existing
 from alexnet_tk.training.augment import Epoch
 from alexnet_tk.training.begin import (
-    check_same,
     choose_recipe,
     measure_colours,
     open_pictures,
     require_same_pictures,
+    take_up,
     take_weights,
 )
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -112,8 +112,7 @@ def train(
         def begin() -> tuple[Run, dict[str, Any] | None]:
             if going_on:
                 run, state = Run.load(folder / "last.pt")
-                check_same(run, pictures, recipe, settings, output)
-                return run, state
+                return take_up(run, pictures, recipe, settings, output), state
             name, plan = choose_recipe(data, pictures, recipe, settings, start)
             progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
             colours = statistics or measure_colours(data, pictures, plan, progress)
@@ -160,7 +159,7 @@ def _fit(
     epochs, batch_size = int(run.recipe.train.epochs), run.recipe.train.batch_size
     world, slots = trainer.world, trainer.spread.slots
     splits = [data.train, data.val]
-    readers = [Reader(split, run.recipe.preprocess, slots) for split in splits]
+    readers = [Reader(split, run.recipe.preprocess, slots, world.cores) for split in splits]
     for reader, failures in zip(readers, run.failures, strict=True):
         reader.failures = dict(failures)
     look_every = 1 if trainer.device.type == "cpu" else LOOK_EVERY

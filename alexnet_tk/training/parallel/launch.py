@@ -20,7 +20,8 @@ from alexnet_tk.errors import TrainingError
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.training.parallel.world import LOST
 
-SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT")  # that the launcher turns into an exception; Ctrl-C is one already
+TELLS = "ALEXNET_TK_LAUNCHER_TELLS"  # in the environment of processes: why they end
 SHUTDOWN = 25  # seconds that processes have to finish a step and save, when another has died or on Ctrl-C
 
 
@@ -35,7 +36,12 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
         a signal came; the processes have ended
 
     """
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    log = logging.getLogger(
+        "torch.distributed.elastic"
+    )  # tells of every signal; its parts have levels of their own
+    log.addHandler(logging.NullHandler())
+    log.propagate = False
+    os.environ[TELLS] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // processes)))
     # What nohup and the shell's & have this process ignore, stays ignored.
     heeded = [
@@ -62,8 +68,6 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
         except ChildFailedError as error:
             raise _first(error, processes) from None
         except SignalException as error:
-            if error.sigval == signal.SIGINT:
-                raise KeyboardInterrupt from None
             raise SystemExit(128 + error.sigval) from None
 
 
@@ -79,6 +83,11 @@ def _first(error: ChildFailedError, processes: int) -> TrainingError:
 
     rank, failure = min(error.failures.items(), key=lambda item: consequence(item[1]))
     where, told = f"process {rank} of {processes}", _told(failure)
+    if told is None and failure.exitcode > 128:  # as all end that have heard of a signal to one of them
+        name = signal.Signals(failure.exitcode - 128).name
+        stopped = TrainingError(f"a process was sent {name}, so all saved and ended; --resume goes on there")
+        stopped.exit_code = failure.exitcode
+        return stopped
     if told is None:
         end = failure.signal_name() if failure.exitcode < 0 else f"exit code {failure.exitcode}"
         return TrainingError(
@@ -87,7 +96,7 @@ def _first(error: ChildFailedError, processes: int) -> TrainingError:
     kind, _, message = told.partition(": ")
     known = getattr(errors, kind, None)
     if known is None:
-        return TrainingError(f"{where}: {told}")
+        return TrainingError(f"{where}: {told}; --debug shows where")
     # What was asked for makes no sense to any process, and what the first one meets may be met by all.
     everyones = rank == 0 or issubclass(known, errors.UsageError)
     result = TrainingError(message if everyones else f"{where}: {message}")

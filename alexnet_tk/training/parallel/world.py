@@ -5,7 +5,10 @@ LOCAL_RANK); without it a run has one process, and nothing is sent. Tensors on C
 over gloo, so that processes can agree on something without waiting for their devices.
 """
 
+import ctypes
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from alexnet_tk.errors import TrainingError, UsageError
+from alexnet_tk.inference.machine import usable_cores
 
 T = TypeVar("T")
 LOST = "another process of this run has ended"
@@ -27,6 +31,11 @@ class World:
     def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
         self.rank, self.size = rank, size
         self.device = device or torch.device("cpu")  # of this process: what it sends must lie there
+
+    @property
+    def cores(self) -> int:
+        """This process's share of the cores that it and the others on its machine may use."""
+        return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
     @property
     def first(self) -> bool:
@@ -111,6 +120,7 @@ def joined(device: torch.device) -> Iterator[World]:
     if not started_by_launcher():
         yield World(device=device)
         return
+    _end_with_launcher()
     store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     # After a restart the launcher's store still holds where the processes before them could be reached.
     store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
@@ -132,6 +142,12 @@ def joined(device: torch.device) -> Iterator[World]:
         raise
     else:
         _leave()
+
+
+def _end_with_launcher() -> None:
+    """Have the system end this process when its launcher is gone, be it by SIGKILL; on Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
 
 
 def _leave() -> None:

@@ -118,9 +118,14 @@ def test_any_mode_goes_on_from_any_other(pictures: Path, tmp_path: Path) -> None
     stopped.mkdir()
     few = [*WORDS, "--set", "train.epochs=9", "--set", "train.lr=0.001"]
     subprocess.run(command(pictures, *few), cwd=whole, env=QUIET, check=True, capture_output=True)
-    for epoch, number, code, mode in (
+    for epoch, number, code, mode in (  # and in more or fewer micro-batches
         (1, signal.SIGINT, 130, ("--gpus", "2", "--parallel", "towers")),
-        (3, signal.SIGTERM, 143, ("--gpus", "4", "--parallel", "pipeline")),
+        (
+            3,
+            signal.SIGTERM,
+            143,
+            ("--gpus", "4", "--parallel", "pipeline", "--set", "train.micro_batches=2"),
+        ),
         (
             5,
             signal.SIGTERM,
@@ -132,7 +137,7 @@ def test_any_mode_goes_on_from_any_other(pictures: Path, tmp_path: Path) -> None
         ),
         (7, signal.SIGINT, 130, ("--gpus", "2", "--parallel", "hybrid")),
     ):
-        process = start(stopped, *command(pictures, *mode, *few, "--resume"))
+        process = start(stopped, *command(pictures, *few, *mode, "--resume"))
         wait_for_epoch(stopped, epoch)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
@@ -181,6 +186,56 @@ def test_a_killed_process_ends_the_run(mode: str, pictures: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
+def test_a_killed_launcher_leaves_no_process(pictures: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, *command(pictures, "--gpus", "2", *LONG))
+    wait_for_epoch(tmp_path, 1)
+    process.kill()
+    for _ in range(300):
+        if not processes_in(tmp_path):
+            break
+        time.sleep(0.1)
+    assert processes_in(tmp_path) == {}
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all(pictures: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, *command(pictures, "--gpus", "2", *LONG))
+    wait_for_epoch(tmp_path, 1)
+    os.kill(workers_in(tmp_path)[-1], signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143, told
+    assert re.findall("^error: .*", told, re.MULTILINE) == [
+        "error: a process was sent SIGTERM, so all saved and ended; --resume goes on there"
+    ]
+    assert processes_in(tmp_path) == {}
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_all_at_once(pictures: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(pictures, "--gpus", "2", *LONG),
+        cwd=tmp_path,
+        env=QUIET,
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    wait_for_epoch(tmp_path, 1)
+    for worker in workers_in(tmp_path):
+        os.kill(worker, signal.SIGSTOP)  # they take their time
+    for _ in range(2):
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(1)
+    _, told = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert processes_in(tmp_path) == {}
+
+
+@pytest.mark.slow
 def test_torchrun_starts_a_dead_run_again(pictures: Path, tmp_path: Path) -> None:
     torchrun = Path(sys.executable).with_name("torchrun")
     process = start(
@@ -217,3 +272,18 @@ def test_mistakes_are_told_once(pictures: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "--parallel data needs several processes: give --gpus N" in done.stderr
+    torchrun = [
+        Path(sys.executable).with_name("torchrun"),
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--no-python",
+    ]
+    done = subprocess.run(
+        [*torchrun, *command(pictures, "--set", "train.nosuch=1", "--recipe", "own-pictures")],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert len(re.findall("^error: there is no recipe key 'train.nosuch'", done.stderr, re.MULTILINE)) == 1
