@@ -272,15 +272,10 @@ def test_mistakes_are_told_once(pictures: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "--parallel data needs several processes: give --gpus N" in done.stderr
-    torchrun = [
-        Path(sys.executable).with_name("torchrun"),
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "--no-python",
-    ]
+    torchrun = Path(sys.executable).with_name("torchrun")
+    several = ("--standalone", "--nproc-per-node", "2", "--no-python")
     done = subprocess.run(
-        [*torchrun, *command(pictures, "--set", "train.nosuch=1", "--recipe", "own-pictures")],
+        [torchrun, *several, *command(pictures, "--set", "train.nosuch=1", "--recipe", "own-pictures")],
         cwd=tmp_path,
         check=False,
         capture_output=True,
