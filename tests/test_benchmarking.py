@@ -219,8 +219,10 @@ def test_one_picture_and_none(photos: Path, tmp_path: Path) -> None:
         benchmark(zoo.default_model(), tmp_path / "gone")
     for path in photos.iterdir():
         path.write_bytes(b"")
+    told: list[str] = []
     with pytest.raises(InputError, match="none of the 3 pictures"):
-        benchmark(zoo.default_model(), photos)
+        benchmark(zoo.default_model(), photos, say=told.append)
+    assert not any("rounds" in each for each in told), "nothing was measured"
 
 
 def test_what_can_not_be_measured_is_refused_first(tmp_path: Path) -> None:

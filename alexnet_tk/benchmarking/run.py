@@ -83,6 +83,8 @@ def benchmark(
     found = Benchmark(usable_cores())
     with ExitStack() as stack:
         several = [each for path in models for each in _open(path, stack, say)]
+        if paths and not any(_can_be_read(path, several[0].model) for path in paths):
+            raise InputError(f"none of the {len(paths):,} pictures can be read, such as {paths[0]}")
         found.batches = [batches for each in several for batches in each.batches]
         _measure_batches(several, say)
         if paths:

@@ -70,7 +70,7 @@ def is_archive(path: str) -> bool:
     """Whether a file that is named is an archive, by its ending; raises `InputError` for compressed tars."""
     if path.lower().endswith(COMPRESSED):
         raise InputError(
-            f"{path} is compressed as a whole, so no picture can be read alone; unpack it, or make a .zip"
+            f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
         )
     return path.lower().endswith(ENDINGS)
 

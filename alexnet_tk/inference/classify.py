@@ -253,18 +253,20 @@ class Classifier:
     def _decode(self, pictures: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> Batch:
         batch = Batch([name for name, _ in pictures])
         for _, picture in pictures:
-            begun = read = time.perf_counter()
+            begun, opened = time.perf_counter(), 0.0
             try:
                 source = open_picture(picture)
-                read = time.perf_counter()
+                opened = time.perf_counter()
                 views = self._views(source, crops)
                 batch.views.append(views)
                 batch.thumbnails.append(thumbnail(views[:5][-1]) if thumbnails else b"")  # the centre
                 batch.errors.append("")
             except PictureError as error:
                 batch.errors.append(str(error))
-            batch.read += read - begun
-            batch.decode += time.perf_counter() - read
+            done = time.perf_counter()
+            opened = opened or done  # it could not be opened
+            batch.read += opened - begun
+            batch.decode += done - opened
         return batch
 
     def _views(self, source: images.Source, crops: Crops) -> NDArray[np.uint8]:

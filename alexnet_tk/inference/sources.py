@@ -86,7 +86,8 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
         try:
             _add(path, found)
         except InputError as error:
-            found.paths.append(Unreadable.of(path, str(error).removeprefix(f"{path} ")))
+            reason = str(error).removeprefix(f"{path} ").removeprefix("is ")
+            found.paths.append(Unreadable.of(path, reason))
     return found
 
 

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,10 +17,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from alexnet_tk.errors import PictureError
 from alexnet_tk.inference import Classifier, Record, find
 from alexnet_tk.inference.predict import predict
 from alexnet_tk.inference.session import Device
 from alexnet_tk.inference.sources import Unreadable
+from alexnet_tk.inference.speed import Speed
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "truncated"}
@@ -454,3 +457,16 @@ def test_rows_of_a_mapped_file_have_names_of_their_own(
 def test_what_can_not_be_listed_is_one_failed_record(classifier: Classifier) -> None:
     (record,) = classifier.classify([Unreadable.of("folder", "a folder that can't be listed: no")])
     assert (record.path, record.error) == ("folder", "a folder that can't be listed: no")
+
+
+def test_what_can_not_be_opened_took_time_to_read(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(picture: object) -> None:
+        time.sleep(0.05)
+        raise PictureError("no answer from there")
+
+    monkeypatch.setattr("alexnet_tk.inference.classify.open_picture", slow)
+    speed = Speed(1, 1, False, None)
+    list(classifier.classify(["a.png"], speed=speed))
+    assert speed.read >= 0.05 > speed.decode

@@ -237,7 +237,7 @@ def test_archives_in_a_list_that_can_not_be_read_fail_alone(tmp_path: Path) -> N
     found = find([], [f"{tmp_path}/{name}" for name in names])
     assert below(tmp_path, found.paths) == names
     reasons = [each.reason for each in found.paths if isinstance(each, Unreadable)]
-    starts = ["can't be read as an archive: ", "can't be read as an archive: ", "is compressed as a whole"]
+    starts = ["can't be read as an archive: ", "can't be read as an archive: ", "compressed as a whole: "]
     assert [reason.startswith(start) for reason, start in zip(reasons, starts, strict=True)] == [True] * 3
 
 
