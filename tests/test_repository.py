@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # Each row may import from the rows above it, from the standard library and from packages.
 LAYERS = [
     {"errors"},
-    {"files"},
+    {"files", "interrupt"},
     {"recipe", "images"},
     {"zoo"},
     {"sample"},

@@ -11,6 +11,7 @@ from alexnet_tk.inference.classify import Classifier
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.results import Record, Totals
 from alexnet_tk.inference.speed import Speed
+from alexnet_tk.interrupt import deferred
 
 
 @dataclass
@@ -36,6 +37,8 @@ def predict(
     outcome: Outcome | None = None,
 ) -> Outcome:
     """Hand a record for each picture to `write`, in order, as they come.
+
+    Ctrl-C and SIGTERM, and a second one at once, end it between two records.
 
     Parameters
     ----------
@@ -72,8 +75,9 @@ def predict(
         speed=speed,
     )
     try:
-        with closing(records):
+        with deferred() as interrupt, closing(records):
             for record in islice(records, skip - start, None):
+                interrupt.check()
                 if strict and record.error:
                     raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
                 writing = time.perf_counter()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.files import make_folder, refuse_existing
+from alexnet_tk.interrupt import Interrupt, deferred
 from alexnet_tk.training.augment import Epoch
 from alexnet_tk.training.begin import (
     choose_recipe,
@@ -22,7 +23,6 @@ from alexnet_tk.training.begin import (
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Batch, Data, Reader
 from alexnet_tk.training.device import choose_device
-from alexnet_tk.training.interrupt import Interrupt, deferred
 from alexnet_tk.training.metrics import Tally
 from alexnet_tk.training.parallel import Mode, joined
 from alexnet_tk.training.parallel.world import is_first, restarted

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 SCRIPT = Path(sys.executable).with_name("alexnet-tk")
 
@@ -27,3 +28,18 @@ def run(*arguments: str, cwd: Path, code: int = 0) -> subprocess.CompletedProces
 def heed_ctrl_c() -> None:
     """What a shell's & makes its children ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class Done(Protocol):
+    """What a command that has ended leaves to look at."""
+
+    @property
+    def stdout(self) -> str: ...
+    @property
+    def stderr(self) -> str: ...
+
+
+class Run(Protocol):
+    """Runs a command, in a process or in this one, and checks its exit code."""
+
+    def __call__(self, *arguments: str, cwd: Path, code: int = 0) -> Done: ...

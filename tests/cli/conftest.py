@@ -1,11 +1,15 @@
 """What the tests of the commands share: a folder in which the README's commands were run."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.cli.command import run
+from tests.cli.command import Done, Run, run
 from tests.conftest import TINY
+
+main = import_module("alexnet_tk.cli.main")  # in a checkout it stands elsewhere, which mypy can't follow
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +26,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "largest difference" in exported.stdout
     assert sorted(path.name for path in folder.iterdir()) == ["images", "model.onnx", "model.pt", "runs"]
     return folder
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """As `run`, in this process, which has loaded torch already."""
+    monkeypatch.setattr(main, "_prepare_process", lambda: None)  # pytest's signals and streams stay
+
+    def run(*arguments: str, cwd: Path, code: int = 0) -> Done:
+        monkeypatch.chdir(cwd)
+        done = CliRunner().invoke(main.app, arguments)
+        assert done.exit_code == code, done.output + repr(done.exception)
+        return done
+
+    return run

@@ -2,15 +2,11 @@
 
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from tests.cli.command import SCRIPT, run
-
-main = import_module("alexnet_tk.cli.main")  # in a checkout it stands elsewhere, which mypy can't follow
+from tests.cli.command import SCRIPT, Run, run
 
 # A tiny network with one large layer: a checkpoint of 200 kB.
 TINY_WORDS = "--set network.image_size=40 --set preprocess.resize=40 --set 'network.hidden=[256,128]'"
@@ -67,16 +63,12 @@ MISTAKES = [
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else None,
 )
 def test_a_mistake_is_one_line(
-    folder: Path, arguments: tuple[str, ...], code: int, word: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, run_here: Run, arguments: tuple[str, ...], code: int, word: str
 ) -> None:
-    """In this process, which has imported torch already: there are many mistakes."""
     (folder / "empty").mkdir(exist_ok=True)
     (folder / "text.pt").write_text("hello\n")
     before = sorted(folder.rglob("*"))
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(main, "_prepare_process", lambda: None)  # pytest's signals and streams stay
-    done = CliRunner().invoke(main.app, arguments)
-    assert done.exit_code == code
+    done = run_here(*arguments, cwd=folder, code=code)
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert done.stderr.splitlines()[-1] == errors[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 from PIL import Image
 
-from tests.cli.command import SCRIPT, run
+from tests.cli.command import SCRIPT, Run, run
 
 
 def test_formats_hold_the_same_records(folder: Path) -> None:
@@ -178,30 +178,30 @@ def test_a_model_whose_name_is_not_utf8(folder: Path, tmp_path: Path) -> None:
     assert run("predict", "images/Bag", "--model", model, cwd=folder).stdout.count("\n") == 101
 
 
-def test_a_classifier_from_elsewhere(folder: Path, tmp_path: Path) -> None:
+def test_a_classifier_from_elsewhere(folder: Path, run_here: Run, tmp_path: Path) -> None:
     """Our own file without its metadata, told what it does not say any more, gives the same answers."""
-    run("export", str(folder / "model.pt"), "--input", "float", "--output", "ours.onnx", cwd=tmp_path)
+    run_here("export", str(folder / "model.pt"), "--input", "float", "--output", "ours.onnx", cwd=tmp_path)
     model = onnx.load(tmp_path / "ours.onnx")
     told = {each.key: json.loads(each.value) for each in model.metadata_props}
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "other.onnx")
     words = ["predict", str(folder / "images" / "Coat"), "--topk", "3"]
-    expected = run(*words, "--model", "ours.onnx", cwd=tmp_path).stdout
+    expected = run_here(*words, "--model", "ours.onnx", cwd=tmp_path).stdout
     words += ["--model", "other.onnx"]
-    assert "--labels FILE and --preprocess" in run(*words, cwd=tmp_path, code=1).stderr
+    assert "--labels FILE and --preprocess" in run_here(*words, cwd=tmp_path, code=1).stderr
     (tmp_path / "labels.txt").write_text("\n".join(told["alexnet_tk.labels"]) + "\n")
-    assert "go together" in run(*words, "--labels", "labels.txt", cwd=tmp_path, code=2).stderr
+    assert "go together" in run_here(*words, "--labels", "labels.txt", cwd=tmp_path, code=2).stderr
     preprocess = told["alexnet_tk.preprocess"]
     (tmp_path / "p.toml").write_text(
         "\n".join(f"{key} = {json.dumps(preprocess[key])}" for key in ("resize", "crop", "mean", "std"))
     )
     words += ["--labels", "labels.txt", "--preprocess", "p.toml"]
-    assert run(*words, cwd=tmp_path).stdout == expected
-    run(*words, "--output", "a.csv", cwd=tmp_path)
+    assert run_here(*words, cwd=tmp_path).stdout == expected
+    run_here(*words, "--output", "a.csv", cwd=tmp_path)
     (tmp_path / "labels.txt").write_text("\n".join(reversed(told["alexnet_tk.labels"])))
-    error = run(*words, "--output", "a.csv", "--resume", cwd=tmp_path, code=1).stderr
+    error = run_here(*words, "--output", "a.csv", "--resume", cwd=tmp_path, code=1).stderr
     assert "another settings" in error
-    assert "imagenet stands for 224×224" in run(*words[:-1], "imagenet", cwd=tmp_path, code=1).stderr
+    assert "imagenet stands for 224×224" in run_here(*words[:-1], "imagenet", cwd=tmp_path, code=1).stderr
 
 
 def test_a_page_and_where_the_time_went(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while training: finish the step, save, then stop."""
+"""Ctrl-C and SIGTERM at work: the step is finished, or the record written, then it stops."""
 
 import signal
 import threading
@@ -35,7 +35,8 @@ def deferred(patient: bool = False) -> Iterator[Interrupt]:
         yield interrupt
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    # None is a handler that was not set from Python, and can't be set again from there.
+    before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():
