@@ -145,8 +145,8 @@ def joined(device: torch.device) -> Iterator[World]:
 
 
 def _end_with_launcher() -> None:
-    """Have the system end this process when its launcher is gone, be it by SIGKILL; on Linux."""
-    if sys.platform == "linux":
+    """Have the system end this process when torch's launcher is gone, be it by SIGKILL; on Linux."""
+    if sys.platform == "linux" and "TORCHELASTIC_RUN_ID" in os.environ:  # not a shell, which may end earlier
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, prctl(2)
 
 
