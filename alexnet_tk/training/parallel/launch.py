@@ -36,9 +36,8 @@ def launch(processes: int, module: str, arguments: list[str]) -> None:
         a signal came; the processes have ended
 
     """
-    log = logging.getLogger(
-        "torch.distributed.elastic"
-    )  # tells of every signal; its parts have levels of their own
+    # It tells of every signal; a level set here would not count, since its parts have levels of their own.
+    log = logging.getLogger("torch.distributed.elastic")
     log.addHandler(logging.NullHandler())
     log.propagate = False
     os.environ[TELLS] = "1"
