@@ -16,6 +16,7 @@ from alexnet_tk.export import export
 from alexnet_tk.inference import Classifier
 from alexnet_tk.training import Checkpoint
 from alexnet_tk.training.parallel import MODES
+from tests.cli.command import heed_ctrl_c
 from tests.conftest import TINY
 
 SCRIPT = Path(sys.executable).with_name("alexnet-tk")
@@ -38,7 +39,13 @@ def command(pictures: Path, *words: str | Path) -> list[str | Path]:
 
 def start(folder: Path, *words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        words, cwd=folder, env=QUIET, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words,
+        cwd=folder,
+        env=QUIET,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_ctrl_c,
     )
 
 
@@ -222,6 +229,7 @@ def test_a_second_ctrl_c_ends_all_at_once(pictures: Path, tmp_path: Path) -> Non
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     wait_for_epoch(tmp_path, 1)
     for worker in workers_in(tmp_path):
