@@ -8,22 +8,23 @@ from types import FrameType
 
 
 class Interrupt:
-    """Holds the signal that came, until the loop looks."""
+    """Holds the number of the signal that came, 0 before, until the loop looks."""
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self.number = 0
 
-    def check(self) -> None:
-        """Raise what the signal would have raised, at a moment when everything is consistent."""
-        if self.number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.number is not None:
-            raise SystemExit(128 + self.number)
+
+def stop(number: int) -> None:
+    """Raise what this signal would have raised, at a moment when everything is consistent; 0 is none."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    if number:
+        raise SystemExit(128 + number)
 
 
 @contextmanager
 def deferred(patient: bool = False) -> Iterator[Interrupt]:
-    """The first signal waits for `check`; a second one stops at once, unless `patient`.
+    """The first signal waits for `stop`; a second one stops at once, unless `patient`.
 
     Of several processes each may be sent the same signal twice, by the terminal and by its launcher.
 

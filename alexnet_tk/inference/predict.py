@@ -11,7 +11,7 @@ from alexnet_tk.inference.classify import Classifier
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.results import Record, Totals
 from alexnet_tk.inference.speed import Speed
-from alexnet_tk.interrupt import deferred
+from alexnet_tk.interrupt import deferred, stop
 
 
 @dataclass
@@ -77,7 +77,7 @@ def predict(
     try:
         with deferred() as interrupt, closing(records):
             for record in islice(records, skip - start, None):
-                interrupt.check()
+                stop(interrupt.number)
                 if strict and record.error:
                     raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
                 writing = time.perf_counter()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.files import make_folder, refuse_existing
-from alexnet_tk.interrupt import Interrupt, deferred
+from alexnet_tk.interrupt import Interrupt, deferred, stop
 from alexnet_tk.training.augment import Epoch
 from alexnet_tk.training.begin import (
     choose_recipe,
@@ -170,20 +170,18 @@ def _fit(
 
     def due() -> bool:
         """Whether to save now: after a while, or because a signal came to any of the processes."""
-        asked = world.most(2 * (interrupt.number or 0) + (time.monotonic() - saved > SAVE_EVERY))
-        interrupt.number = asked // 2 or None
-        return asked > 0
+        return world.most(bool(interrupt.number) or time.monotonic() - saved > SAVE_EVERY) > 0
 
     def save() -> None:
         nonlocal saved
         trainer.check()
         run.save(folder / "last.pt", trainer)
         saved = time.monotonic()
-        interrupt.check()
+        stop(world.most(interrupt.number))  # in all processes at once: alone, one would leave the others waiting
 
     def evaluated(batch: Batch, logits: Tensor) -> None:
         progress.advance(batch.total)
-        if due() and interrupt.number is not None:
+        if world.most(interrupt.number):
             save()
 
     while run.epoch < epochs and not run.finished:

@@ -16,6 +16,7 @@ import torch
 from alexnet_tk.errors import CheckpointError, DataError, OutputError, RecipeError, TrainingError
 from alexnet_tk.training import Checkpoint, loop, train
 from alexnet_tk.training.metrics import Figures
+from alexnet_tk.training.parallel import World
 from alexnet_tk.training.progress import Silence
 
 # 54 training and 6 validation pictures: five steps an epoch, the last one ragged.
@@ -110,6 +111,28 @@ def test_a_run_that_crashed_goes_on(
     assert_same(resumed, undisturbed)
     assert_same(Checkpoint.load(output), undisturbed)
     assert_same_end(tmp_path, whole)
+
+
+# From the last step of the first epoch to the first one of the second.
+@pytest.mark.parametrize("after", range(12, 26))
+def test_a_process_stops_only_when_all_do(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that comes just after the processes have told each other of signals waits for the next time."""
+    answers: list[int] = []
+
+    def most(world: World, value: int) -> int:
+        answers.append(value)
+        if len(answers) == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return value
+
+    monkeypatch.setattr(World, "most", most)
+    with pytest.raises(SystemExit) as error:
+        train(pictures, settings=settings, output=tmp_path / "model.pt")
+    assert error.value.code == 128 + signal.SIGTERM
+    assert len(answers) > after
+    assert answers[-1] == signal.SIGTERM
 
 
 @pytest.mark.parametrize(
