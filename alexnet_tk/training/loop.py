@@ -25,7 +25,7 @@ from alexnet_tk.training.dataset import Batch, Data, Reader
 from alexnet_tk.training.device import choose_device
 from alexnet_tk.training.metrics import Tally
 from alexnet_tk.training.parallel import Mode, joined
-from alexnet_tk.training.parallel.world import is_first, restarted
+from alexnet_tk.training.parallel.world import is_first
 from alexnet_tk.training.progress import Progress, Silence
 from alexnet_tk.training.run import Board, Run
 from alexnet_tk.training.trainer import Trainer
@@ -96,9 +96,10 @@ def train(
         zoo.recipe(recipe).override(*settings)  # a mistake here should cost no look at the pictures
     progress = progress if progress is not None and is_first() else Silence()
     folder = output.parent / "runs" / output.stem
-    going_on = (resume or restarted()) and (folder / "last.pt").exists()
+    last = folder / "last.pt"
 
     with joined(choose_device(device, progress)) as world:
+        going_on = world.first and (resume or world.left_behind(last)) and last.exists()
         if world.first:
             refuse_existing(output, overwrite or going_on)
         start = None if initial is None else world.once(lambda: Checkpoint.load(initial))
@@ -111,7 +112,7 @@ def train(
 
         def begin() -> tuple[Run, dict[str, Any] | None]:
             if going_on:
-                run, state = Run.load(folder / "last.pt")
+                run, state = Run.load(last)
                 return take_up(run, pictures, recipe, settings, output), state
             name, plan = choose_recipe(data, pictures, recipe, settings, start)
             progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
@@ -177,7 +178,7 @@ def _fit(
         trainer.check()
         run.save(folder / "last.pt", trainer)
         saved = time.monotonic()
-        stop(world.most(interrupt.number))  # in all processes at once: alone, one would leave the others waiting
+        stop(world.most(interrupt.number))  # none alone, or the others would wait for it
 
     def evaluated(batch: Batch, logits: Tensor) -> None:
         progress.advance(batch.total)

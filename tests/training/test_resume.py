@@ -118,7 +118,7 @@ def test_a_run_that_crashed_goes_on(
 def test_a_process_stops_only_when_all_do(
     pictures: Path, tmp_path: Path, settings: tuple[str, ...], after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal that comes just after the processes have told each other of signals waits for the next time."""
+    """A signal that comes just after the processes told each other of signals waits for the next time."""
     answers: list[int] = []
 
     def most(world: World, value: int) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -28,9 +29,16 @@ LOST = "another process of this run has ended"
 class World:
     """The processes of a run, each with a number from 0, its rank."""
 
-    def __init__(self, rank: int = 0, size: int = 1, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        device: torch.device | None = None,
+        store: "dist.Store | None" = None,  # type: ignore[name-defined]
+    ) -> None:
         self.rank, self.size = rank, size
         self.device = device or torch.device("cpu")  # of this process: what it sends must lie there
+        self._store = store  # the launcher's, which outlives this process
 
     @property
     def cores(self) -> int:
@@ -41,6 +49,20 @@ class World:
     def first(self) -> bool:
         """Whether this process is the one that writes files and tells the user."""
         return self.rank == 0
+
+    def left_behind(self, path: Path) -> bool:
+        """Whether processes that torchrun has now started again wrote this file.
+
+        To be asked before it is written. What the file was when the launcher began, the launcher's store
+        keeps; where that is lost, the file counts as theirs, since it may hold hours of work.
+        """
+        if self._store is None:
+            return False
+        found = str(path.stat().st_mtime_ns) if path.exists() else "none"
+        if not _restarts():
+            self._store.set(str(path), found)
+            return False
+        return not self._store.check([str(path)]) or self._store.get(str(path)) != found.encode()
 
     def total(self, tensor: Tensor) -> Tensor:
         """The sum of the processes' tensors of this shape, on every process; CUDA is not waited for."""
@@ -93,12 +115,8 @@ def is_first() -> bool:
     return not started_by_launcher() or os.environ["RANK"] == "0"
 
 
-def restarted() -> bool:
-    """Whether torchrun started the processes again after one of them had died."""
-    return _restarts() > 0
-
-
 def _restarts() -> int:
+    """How often torchrun has started the processes again after one of them had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
@@ -121,16 +139,16 @@ def joined(device: torch.device) -> Iterator[World]:
         yield World(device=device)
         return
     _end_with_launcher()
-    store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
-    # After a restart the launcher's store still holds where the processes before them could be reached.
-    store = dist.PrefixStore(f"restart {_restarts()}", store)  # type: ignore[attr-defined]
+    launchers, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    # After a restart it still holds where the processes before them could be reached.
+    store = dist.PrefixStore(f"restart {_restarts()}", launchers)  # type: ignore[attr-defined]
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
-        yield World(rank, size, device)
+        yield World(rank, size, device, launchers)
     except (KeyboardInterrupt, SystemExit):  # on which all processes have agreed
         _leave()
         raise

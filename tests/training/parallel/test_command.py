@@ -246,11 +246,8 @@ def test_a_second_ctrl_c_ends_all_at_once(pictures: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_torchrun_starts_a_dead_run_again(pictures: Path, tmp_path: Path) -> None:
     torchrun = Path(sys.executable).with_name("torchrun")
-    process = start(
-        tmp_path,
-        *(torchrun, "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python"),
-        *command(pictures, *WORDS, "--set", "train.epochs=12"),
-    )
+    again = ("--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "--no-python")
+    process = start(tmp_path, torchrun, *again, *command(pictures, *WORDS, "--set", "train.epochs=12"))
     wait_for_epoch(tmp_path, 2)
     workers = [pid for pid, line in processes_in(tmp_path).items() if "torchrun" not in line]
     os.kill(sorted(workers)[-1], signal.SIGKILL)
@@ -259,6 +256,14 @@ def test_torchrun_starts_a_dead_run_again(pictures: Path, tmp_path: Path) -> Non
     assert re.search(r"resuming after [1-9]\d* of 12 epochs", told)
     epochs = [int(each) for each in re.findall(r"^epoch +(\d+)/12 ", out, re.MULTILINE)]
     assert sorted(set(epochs)) == list(range(1, 13))
+
+    # Refused, it is refused again, and does not take up the run that was there before.
+    last = (tmp_path / "runs/model/last.pt").read_bytes()
+    process = start(tmp_path, torchrun, *again, *command(pictures, *WORDS))
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1, told
+    assert len(re.findall("^error: model.pt exists already", told, re.MULTILINE)) == 2
+    assert (tmp_path / "runs/model/last.pt").read_bytes() == last
 
 
 @pytest.mark.slow
