@@ -146,8 +146,8 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         yield World(rank, size, device, launchers)
     except (KeyboardInterrupt, SystemExit):  # on which all processes have agreed
         _leave()
@@ -155,7 +155,7 @@ def joined(device: torch.device) -> Iterator[World]:
     # After any other error the group stays as it is: the others may wait for this process in the midst of
     # something, and taking the group down could wait for them.
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or "gloo" in str(error):
+        if isinstance(error, dist.DistError) or "gloo" in str(error).lower():
             raise TrainingError(f"{LOST}; what it said tells why, and --resume goes on") from error
         raise
     else:
@@ -173,7 +173,8 @@ def _leave() -> None:
     # gloo's threads drop the last operation's tensors under Python's lock, which the end of the group holds
     # while it waits for these threads: they get the lock now.
     time.sleep(0.2)
-    dist.destroy_process_group()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def require(holds: bool, what: str) -> None:
