@@ -53,6 +53,8 @@ class Commands(TyperGroup):
             if type(error).__module__.startswith("typer"):  # wrong usage, an early end: typer's own to show
                 raise
             _fail(ctx, error, f"{type(error).__name__}: {error}; --debug shows where")
+        finally:
+            _heed_no_more()
 
 
 def _prepare_process() -> None:
@@ -71,6 +73,13 @@ def _prepare_process() -> None:
     threading.excepthook = _thread_ended
     # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
     warnings.filterwarnings("ignore", module="PIL")
+
+
+def _heed_no_more() -> None:
+    """A signal that comes while Python takes its threads and modules down ends it at once, without a word."""
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) in (_interrupted, _interrupted_again, _terminated):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> NoReturn:
