@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """As in "1 picture" and "2,000 pictures"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class AlexnetError(Exception):
     """The root of the tree; `exit_code` is what the command line ends with."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet_tk.errors import printable
+from alexnet_tk.errors import counted, printable
 
 from .options import Debug, Overwrite
 from .screen import new_console
@@ -44,7 +44,7 @@ def benchmark(
     for line in _lines(found):
         typer.echo(printable(line))
     if found.unreadable:
-        say(f"{found.unreadable:,} pictures can't be read and were left out")
+        say(f"pictures that can't be read and were left out: {found.unreadable:,}")
         raise typer.Exit(3)
 
 
@@ -82,7 +82,7 @@ def _lines(found: "Benchmark") -> list[str]:
         )
         of = f" {names[found.models.index(each.model)]}:" if len(names) > 1 else ""
         lines.append(
-            f"predict,{of} {each.pictures:,} pictures on {each.device}: {predict.median:,.1f}/s "
+            f"predict,{of} {counted(each.pictures, 'picture')} on {each.device}: {predict.median:,.1f}/s "
             f"({predict.low:,.1f} to {predict.high:,.1f})"
         )
         share = f"{each.share.median:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from alexnet_tk.errors import UsageError
+from alexnet_tk.errors import UsageError, counted
 
 from .options import BatchSize, Debug, Device, Overwrite, Workers
 from .screen import screen
@@ -73,8 +73,9 @@ def evaluate(
         typer.echo(line)
     count = found.pictures + len(found.failed)
     show.say(
-        f"{count:,} pictures in {found.seconds:.2f} s ({count / found.seconds:,.0f}/s): {found.pictures:,} "
-        f"answered, {len(found.failed):,} failed, {found.ignored.total():,} other files ignored"
+        f"{counted(count, 'picture')} in {found.seconds:.2f} s ({count / found.seconds:,.0f}/s): "
+        f"{found.pictures:,} answered, {len(found.failed):,} failed, "
+        f"{found.ignored.total():,} other files ignored"
     )
     for model, speed in zip(models, found.speeds, strict=True):
         show.say(f"time{f', {model}' if len(models) > 1 else ''}: {speed}")

@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alexnet_tk.errors import counted
+
 from .screen import Screen
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Job:
         count, skipped = totals.answered + totals.failed, before.answered + before.failed
         found = len(self.found.paths)
         rate = f" ({count / outcome.seconds:,.0f}/s)" if outcome.seconds else ""
-        line = f"{count:,} picture{'s' if count != 1 else ''} in {outcome.seconds:.2f} s{rate}: "
+        line = f"{counted(count, 'picture')} in {outcome.seconds:.2f} s{rate}: "
         line += f"{found:,} found, {totals.answered:,} answered"
         for title, counts in (
             ("failed", totals.reasons),

@@ -14,7 +14,7 @@ from pathlib import Path
 from alexnet_tk import images
 from alexnet_tk.benchmarking.figures import Batches, Benchmark, Estimate, Folder
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
-from alexnet_tk.errors import InputError, OutputError, PictureError, UsageError
+from alexnet_tk.errors import InputError, OutputError, PictureError, UsageError, counted
 from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.inference.classify import Classifier
 from alexnet_tk.inference.machine import forget_peak_memory, peak_memory, usable_cores
@@ -84,7 +84,7 @@ def benchmark(
     with ExitStack() as stack:
         several = [each for path in models for each in _open(path, stack, say)]
         if paths and not any(_can_be_read(path, several[0].model) for path in paths):
-            raise InputError(f"none of the {len(paths):,} pictures can be read, such as {paths[0]}")
+            raise InputError(f"{counted(len(paths), 'picture')} and none can be read, such as {paths[0]}")
         found.batches = [batches for each in several for batches in each.batches]
         _measure_batches(several, say)
         if paths:
@@ -180,8 +180,8 @@ def _measure_folder(
     readable = [path for path in some if all(_can_be_read(path, each.model) for each in fastest.values())]
     found.unreadable = len(some) - len(readable)
     if not readable:
-        raise InputError(f"none of the {len(some):,} pictures that were tried can be read, such as {some[0]}")
-    say(f"predict, and its parts, over {len(readable):,} pictures in {FOLDER_ROUNDS} rounds")
+        raise InputError(f"{counted(len(some), 'picture')} tried and none can be read, such as {some[0]}")
+    say(f"predict, and its parts, over {counted(len(readable), 'picture')} in {FOLDER_ROUNDS} rounds")
     turns = []
     for path, each in fastest.items():
         measured = Folder(path, each.model.device.name, len(readable))

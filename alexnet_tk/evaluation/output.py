@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet_tk.errors import OutputError, UsageError, printable
+from alexnet_tk.errors import OutputError, UsageError, counted, printable
 from alexnet_tk.evaluation.figures import Evaluation, Share
 from alexnet_tk.files import refuse_existing, replacing, sha256
 from alexnet_tk.inference.results import Record
@@ -24,7 +24,7 @@ def text(evaluation: Evaluation) -> list[str]:
     ]
     crops = "the centre crop" if evaluation.crops == 1 else f"{evaluation.crops} crops averaged"
     of = "" if len(evaluation.models) == 1 else f" and {len(evaluation.models)} models"
-    lines.append(f"{evaluation.pictures:,} pictures, {crops}{of}; 95 % intervals (Wilson)")
+    lines.append(f"{counted(evaluation.pictures, 'picture')}, {crops}{of}; 95 % intervals (Wilson)")
     classes = evaluation.classes()
     shown = classes
     if len(classes) > MOST_CLASSES:

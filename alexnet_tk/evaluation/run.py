@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.errors import DataError
+from alexnet_tk.errors import DataError, counted
 from alexnet_tk.evaluation.figures import Evaluation
 from alexnet_tk.evaluation.output import Outputs, text
 from alexnet_tk.evaluation.pictures import Labelled, align, columns, labelled
@@ -132,7 +132,8 @@ def _tell(
 ) -> None:
     """Say what is evaluated, and which labels are not."""
     present = set(classes[np.unique(pictures.classes)].tolist())
-    say(f"{pictures.source}: {len(pictures.classes):,} pictures of {len(present):,} classes")
+    count = counted(len(pictures.classes), "picture")
+    say(f"{pictures.source}: {count} of {len(present):,} of the model's {len(labels):,} classes")
     if missing := [label for place, label in enumerate(labels) if place not in present]:
         names = f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}"
         say(f"without pictures, and so without figures: {len(missing):,} of the model's labels ({names})")

@@ -29,7 +29,7 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
-from alexnet_tk.errors import AlexnetError, ClusterError, DeviceError, UsageError
+from alexnet_tk.errors import AlexnetError, ClusterError, DeviceError, UsageError, counted
 from alexnet_tk.inference.archives import Member
 from alexnet_tk.inference.classify import BATCH_SIZE, CUDA_BATCH_SIZE, Classifier
 from alexnet_tk.inference.foreign import Preprocessing
@@ -53,7 +53,7 @@ class Pool:
     threads: int  # of each
 
     def __str__(self) -> str:
-        return f"{self.actors} × {self.device}, {self.threads} thread{'s' if self.threads > 1 else ''} each"
+        return f"{self.actors} × {self.device}, {counted(self.threads, 'thread')} each"
 
     @property
     def batch_size(self) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk import images, sample, zoo
-from alexnet_tk.errors import DataError, PictureError
+from alexnet_tk.errors import DataError, PictureError, counted
 from alexnet_tk.inference.ahead import map_ahead
 from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.sources import class_folders, find
@@ -127,8 +127,8 @@ def from_folder(folder: Path) -> Data:
             Files([paths[i] for i in np.flatnonzero(part)], classes[part]) for part in (~held_out, held_out)
         )
         notes.append(
-            f"{folder} has no val folder: a tenth of each class, {len(val.paths)} pictures in all, "
-            "is kept for validation"
+            f"{folder} has no val folder: a tenth of each class, "
+            f"{counted(len(val.paths), 'picture')} in all, is kept for validation"
         )
     for part, split in (("train on", train), ("validate on", val)):
         if not split.paths:
@@ -152,7 +152,7 @@ def _class_files(root: Path, names: list[str], notes: list[str]) -> tuple[list[s
         classes += [index] * len(found.paths)
         ignored += found.ignored.total()
     if ignored:
-        notes.append(f"{root}: {ignored} files have no picture's ending and are ignored")
+        notes.append(f"{root}: {counted(ignored, 'file')} without a picture's ending ignored")
     return paths, np.array(classes, dtype=np.int64)
 
 
