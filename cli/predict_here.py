@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet_tk.errors import AlexnetError
+from alexnet_tk.errors import AlexnetError, OutputError
 
 from .predict_job import Format, Job
 from .screen import Screen, new_console
@@ -60,6 +60,8 @@ def here(job: Job, strict: bool, page: Path | None, show: Screen) -> int:
                 thumbnails=page is not None,
                 outcome=outcome,
             )
+        except OutputError:  # how many answers reached the disk is for --resume to tell
+            raise
         except (AlexnetError, KeyboardInterrupt, SystemExit):
             job.tell(before, outcome, show)
             raise

@@ -99,14 +99,34 @@ def answers(
         file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan, nor without one
         begin(output, plan)
         file.write_bytes(b"")
-    with file.open("a", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    with (
+        _writing(file),
+        file.open("a", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+    ):
         form = "jsonl" if plan.format == "parquet" else plan.format
-        yield begun, WRITERS[form](stream, plan.topk, stream.tell() > 0)
+        put = WRITERS[form](stream, plan.topk, stream.tell() > 0)
+
+        def write(record: Record) -> None:
+            with _writing(file):
+                put(record)
+
+        yield begun, write
     if plan.format == "parquet":
         from alexnet_tk.inference.parquet import convert
 
         convert(file, output, plan.topk)
         file.unlink()
+
+
+@contextmanager
+def _writing(file: Path) -> Iterator[None]:
+    """Turn the system's errors into `OutputError`, which says what stands in the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{file} can't be written: {error.strerror or error}; its answers are kept, and --resume goes on"
+        ) from error
 
 
 def begin(output: Path, plan: Plan) -> None:

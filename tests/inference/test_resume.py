@@ -62,6 +62,34 @@ def test_a_file_cut_anywhere_keeps_its_whole_records(tmp_path: Path, form: str) 
         assert totals.failed == sum(bool(each.error) for each in records)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_file_that_can_not_grow(tmp_path: Path, form: str) -> None:
+    """As on a full disk; with room again, it becomes what it would have been."""
+    resource = pytest.importorskip("resource")
+    output, whole, many = tmp_path / f"a.{form}", tmp_path / f"whole.{form}", RECORDS * 100
+    plan = Plan("m", "i", len(many), 2, form, 32)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with (
+            pytest.raises(OutputError, match=rf"a\.{form} can't be written: File too large; .*--resume"),
+            answers(output, plan, False) as (_, write),
+        ):
+            for record in many:
+                write(record)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with answers(output, plan, True) as (before, write):
+        skipped = before.answered + before.failed
+        assert 0 < skipped < len(many)
+        for record in many[skipped:]:
+            write(record)
+    with answers(whole, plan, False) as (_, write):
+        for record in many:
+            write(record)
+    assert output.read_bytes() == whole.read_bytes()
+
+
 def test_another_runs_output_is_left_alone(tmp_path: Path) -> None:
     output, parts = tmp_path / "out.csv", written("csv")
     output.write_bytes(b"".join(parts)[:-3])
