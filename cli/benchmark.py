@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from alexnet_tk.benchmarking import Benchmark
 
 WIDTH = 80  # of a table that goes to a file or a pipe
+LONG = 1_000  # more than any table is wide
+SPARED = ("p90", "lowest–highest", "p99", "MB")  # columns that a narrow terminal does without, one by one
 
 
 def benchmark(
@@ -40,7 +42,11 @@ def benchmark(
 
     found = measure(model, folder, compare=compare, output=output, overwrite=overwrite, say=say)
     console = new_console(sys.stdout, None if sys.stdout.isatty() else WIDTH)
-    console.print(_table(found))
+    for spared in range(len(SPARED) + 1):
+        table = _table(found, SPARED[:spared])
+        if console.measure(table, options=console.options.update(width=LONG)).maximum <= console.width:
+            break
+    console.print(table)
     for line in _lines(found):
         typer.echo(printable(line))
     if found.unreadable:
@@ -48,23 +54,37 @@ def benchmark(
         raise typer.Exit(3)
 
 
-def _table(found: "Benchmark") -> "Table":
+def _table(found: "Benchmark", without: tuple[str, ...]) -> "Table":
+    """The settings, a row each; the JSON file tells of the columns that it is drawn without."""
     from rich import box
     from rich.table import Table
 
     from alexnet_tk.benchmarking import Estimate
 
-    several = len(found.models) > 1
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    columns = ["", *(["model"] if several else []), "batch", "median ms", "p90", "p99"]
-    for name in (*columns, "pictures/s", "lowest–highest", "MB"):
-        table.add_column(name, justify="left" if name in ("", "model") else "right", no_wrap=True)
+    rows = []
     for each in sorted(found.batches, key=lambda each: (each.device, each.batch_size)):
         rate = Estimate.of(each.rates)
-        row = [each.device, *([f"{'AB'[found.models.index(each.model)]}"] if several else [])]
-        row += [f"{each.batch_size}", *(f"{each.milliseconds(percent):,.2f}" for percent in (50, 90, 99))]
-        row += [f"{rate.median:,.1f}", f"{rate.low:,.1f}–{rate.high:,.1f}"]
-        table.add_row(*row, "–" if each.memory is None else f"{each.memory / 1e6:,.0f}")
+        rows.append(
+            {
+                "": each.device,
+                "model": "AB"[found.models.index(each.model)],
+                "batch": f"{each.batch_size}",
+                "median ms": f"{each.milliseconds(50):,.2f}",
+                "p90": f"{each.milliseconds(90):,.2f}",
+                "p99": f"{each.milliseconds(99):,.2f}",
+                "pictures/s": f"{rate.median:,.1f}",
+                "lowest–highest": f"{rate.low:,.1f}–{rate.high:,.1f}",
+                "MB": "–" if each.memory is None else f"{each.memory / 1e6:,.0f}",
+            }
+        )
+    if len(found.models) == 1:
+        without = ("model", *without)
+    names = [name for name in rows[0] if name not in without]
+    for name in names:
+        table.add_column(name, justify="left" if name in ("", "model") else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     return table
 
 

@@ -5,10 +5,12 @@ import io
 import json
 import re
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from alexnet_tk.benchmarking.figures import Batches, Benchmark
 from tests.cli.command import Run
 
 
@@ -74,3 +76,22 @@ def test_benchmark_draws_a_table_of_80_columns(
     assert len(told["ratios"]) == 4
     for each in told["ratios"]:
         assert 0.5 < each["ratio"]["median"] < 2, "the same file"
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"), [(83, 9), (82, 8), (76, 8), (75, 7), (57, 7), (50, 6), (43, 5)]
+)
+def test_benchmark_cuts_no_figure_short(
+    run_here: Run, tmp_path: Path, width: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [
+        Batches(Path(name), "cuda:0", 128, 1_234_000_000, [0.0123], [12_345.6, 12_000.1]) for name in "AB"
+    ]
+    monkeypatch.setattr("alexnet_tk.benchmarking.benchmark", lambda *_, **__: Benchmark(2, batches))
+    monkeypatch.setattr(import_module("alexnet_tk.cli.benchmark"), "WIDTH", width)
+    lines = run_here("benchmark", "A", "--compare", "B", cwd=tmp_path).stdout.splitlines()
+    rows = [line for line in lines if line.startswith("cuda")]
+    assert [len(row.split()) for row in rows] == [columns, columns]
+    assert rows[1].split()[:4] == ["cuda:0", "B", "128", "12.30"]
+    assert not any("…" in line for line in lines)
+    assert all(len(row) <= width for row in rows)
