@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alexnet_tk.errors import AlexnetError, OutputError
+from alexnet_tk.errors import AlexnetError
 
 from .predict_job import Format, Job
 from .screen import Screen, new_console
@@ -40,9 +40,9 @@ def here(job: Job, strict: bool, page: Path | None, show: Screen) -> int:
             add = stack.enter_context(report(page, str(job.model), job.found.ignored))
 
         def take(record: "Record") -> None:
-            write(record)
             if add is not None:
                 add(record)
+            write(record)  # last of all: what is written is what has been answered
             show.advance(1)
 
         outcome = Outcome()
@@ -60,8 +60,6 @@ def here(job: Job, strict: bool, page: Path | None, show: Screen) -> int:
                 thumbnails=page is not None,
                 outcome=outcome,
             )
-        except OutputError:  # how many answers reached the disk is for --resume to tell
-            raise
         except (AlexnetError, KeyboardInterrupt, SystemExit):
             job.tell(before, outcome, show)
             raise

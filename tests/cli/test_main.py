@@ -153,6 +153,22 @@ def test_a_limit_on_the_size_of_files_is_one_line(folder: Path, tmp_path: Path) 
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_full_disk_leaves_an_exact_account(folder: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for it."""
+    output = tmp_path / "a.csv"
+    command = f"ulimit -f 40; '{SCRIPT}' predict images/ --top5 --output {output}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    *_, account, _, last = done.stderr.splitlines()
+    assert last.startswith(f"error: {output} can't be written: File too large; ")
+    whole = output.read_bytes().count(b"\n") - 1  # below the header
+    assert f"1,000 found, {whole} answered; {1000 - whole} left" in account
+    resumed = run("predict", "images/", "--top5", "--output", str(output), "--resume", cwd=folder)
+    assert f"{whole} of the pictures answered before" in resumed.stderr
+
+
 @pytest.mark.parametrize("form", ["csv", "table"])
 def test_a_reader_that_has_enough_ends_it_quietly(folder: Path, form: str) -> None:
     command = f"'{SCRIPT}' predict images/ images/ images/ --batch-size 8 --format {form} | head -n 1"
