@@ -1,7 +1,7 @@
-# make        the environment in .venv
-# make demo   samples, train, export, predict in demo/
-# make test   the tests
-# make check  the tests, and what ruff and mypy --strict say
+# make        create the environment in .venv
+# make demo   run samples, train, export and predict in demo/
+# make test   run the tests
+# make check  run ruff, mypy --strict and the tests
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -10,9 +10,9 @@ BIN := $(CURDIR)/.venv/bin
 
 env: .venv/.installed
 
-# --editable: the environment follows the checkout; .installed is touched last, so a broken install is tried again.
+# --editable: the environment follows the checkout. .installed is touched last, so a failed install is repeated.
 .venv/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; choose one with make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -1,11 +1,44 @@
 """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures with ONNX Runtime.
 
-Importing this package loads nothing heavy. The functions behind the commands:
+    from alexnet_tk import Classifier, benchmark, evaluate, export, import_weights, pack, predict, train
 
-- `alexnet_tk.training.train`            pictures and a recipe in, a checkpoint out
-- `alexnet_tk.export.export`             a checkpoint in, a verified ONNX file out
-- `alexnet_tk.inference.Classifier`      an ONNX file and pictures in, one record for each picture out
-- `alexnet_tk.evaluation.evaluate`       models and pictures in class folders in, figures with intervals out
-- `alexnet_tk.benchmarking.benchmark`    a model in, latency and pictures a second out
-- `alexnet_tk.sample.write_pictures`     the built-in validation pictures as files
+Importing this package loads nothing heavy; each of these names loads its module when it is first used.
+The functions are those behind the commands: they take plain arguments and raise the same errors.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alexnet_tk.benchmarking.run import benchmark as benchmark
+    from alexnet_tk.evaluation.run import evaluate as evaluate
+    from alexnet_tk.exporting.run import export as export
+    from alexnet_tk.importing.run import import_weights as import_weights
+    from alexnet_tk.inference.classify import Classifier as Classifier
+    from alexnet_tk.prediction.run import predict as predict
+    from alexnet_tk.training.loop import train as train
+    from alexnet_tk.training.packed import pack as pack
+
+# No module or package of the library has one of these names: importing it would hide the function.
+_HOMES = {
+    "Classifier": "alexnet_tk.inference",
+    "benchmark": "alexnet_tk.benchmarking",
+    "evaluate": "alexnet_tk.evaluation",
+    "export": "alexnet_tk.exporting",
+    "import_weights": "alexnet_tk.importing",
+    "pack": "alexnet_tk.training",
+    "predict": "alexnet_tk.prediction.run",
+    "train": "alexnet_tk.training",
+}
+
+__all__ = ["Classifier", "benchmark", "evaluate", "export", "import_weights", "pack", "predict", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,42 +1,26 @@
-"""What this machine can run, and what is missing."""
+"""What this machine can run, and what is missing: for `alexnet-tk doctor`."""
 
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from alexnet_tk import zoo
-from alexnet_tk.inference.machine import usable_cores, usable_memory
-
-# Packages, and the extra that brings each; "" for those that every installation has.
-PACKAGES = {
-    "numpy": "",
-    "pillow": "",
-    "typer": "",
-    "onnxruntime-gpu": "",
-    "onnxruntime": "",
-    "torch": "train",
-    "onnx": "train",
-    "onnxscript": "train",
-    "tensorboard": "train",
-    "matplotlib": "train",
-    "pyarrow": "parquet",
-    "ray": "ray",
-}
+from alexnet_tk.extras import PACKAGES, install_command
+from alexnet_tk.machine import usable_cores, usable_memory
 
 
 def examine() -> dict[str, str]:
-    """What there is, by name, in the order to read it: versions, the machine, where networks compute."""
+    """The lines of the report by their names: versions, the machine, and where networks compute."""
     found = {
         "alexnet-tk": version("alexnet-tk"),
         "python": f"{platform.python_version()}, {platform.platform()}",
     }
     runtimes = {name: _version(name) for name in PACKAGES}
     for name, release in runtimes.items():
-        extra = PACKAGES[name]
         if release is not None:
             found[name] = release
-        elif extra:
-            found[name] = f"not installed; pip install 'alexnet-tk[{extra}]'"
+        elif (command := install_command(name)) is not None:
+            found[name] = f"not installed; {command}"
     if None not in (runtimes["onnxruntime"], runtimes["onnxruntime-gpu"]):
         found["onnxruntime"] += (
             "; both hold the same files: pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
@@ -44,10 +28,10 @@ def examine() -> dict[str, str]:
     found["cores"] = f"{usable_cores()} usable of {os.cpu_count()}"
     memory = usable_memory()
     found["memory"] = "unknown" if memory is None else f"{memory / 1e9:.1f} GB usable"
-    for name, examined in (("providers", _providers), ("predict", _predicting), ("train", _training)):
+    for name, examination in (("providers", _providers), ("predict", _prediction), ("train", _training)):
         try:
-            found[name] = examined()
-        except Exception as error:  # whatever is broken, the other lines are needed all the more
+            found[name] = examination()
+        except Exception as error:  # whatever is broken, the other lines help to find it
             found[name] = f"not possible: {error}"
     return found
 
@@ -65,8 +49,8 @@ def _providers() -> str:
     return ", ".join(onnxruntime.get_available_providers())
 
 
-def _predicting() -> str:
-    """Where the built-in network really answered, and why there."""
+def _prediction() -> str:
+    """Where the built-in network answered a blank picture, and why there."""
     import numpy as np
 
     from alexnet_tk.inference.model import open_model

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at work: the step is finished, or the record written, then it stops."""
+"""Ctrl-C and SIGTERM held back until the current step is finished or the record is written."""
 
 import signal
 import threading
@@ -8,14 +8,17 @@ from types import FrameType
 
 
 class Interrupt:
-    """Holds the number of the signal that came, 0 before, until the loop looks."""
+    """The number of the signal that has arrived; 0 until then."""
 
     def __init__(self) -> None:
         self.number = 0
 
 
 def stop(number: int) -> None:
-    """Raise what this signal would have raised, at a moment when everything is consistent; 0 is none."""
+    """Raise what the signal would have raised; nothing if the number is 0.
+
+    Call it at a point where everything that was finished is saved.
+    """
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     if number:
@@ -24,20 +27,21 @@ def stop(number: int) -> None:
 
 @contextmanager
 def deferred(patient: bool = False) -> Iterator[Interrupt]:
-    """The first signal waits for `stop`; a second one stops at once, unless `patient`.
+    """Within the block, record the first SIGINT or SIGTERM instead of raising; a second one raises at once.
 
-    Of several processes each may be sent the same signal twice, by the terminal and by its launcher.
+    With `patient`, later signals are only recorded too: in a run of several processes each one may
+    receive the same signal twice, from the terminal and from its launcher.
 
-    In a thread other than the main one, where Python delivers no signals, nothing is changed; a signal
-    that is ignored, as nohup and the shell's & have it, stays ignored.
+    Outside the main thread, where Python delivers no signals, nothing changes. A signal that is ignored,
+    as nohup and the shell's & arrange it, stays ignored.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # None is a handler that was not set from Python, and can't be set again from there.
-    before = {each: handler for each, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    # A handler that was not installed from Python is None, and can't be restored from Python.
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():

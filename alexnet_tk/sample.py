@@ -1,7 +1,7 @@
-"""The built-in pictures: a balanced part of Fashion-MNIST, 6,000 for training and 1,000 for validation.
+"""The built-in pictures: a balanced subset of Fashion-MNIST, 6,000 for training and 1,000 for validation.
 
-Fashion-MNIST is by Zalando SE and under the MIT licence, which lies beside the file. The file was
-made by scripts/make_sample.py.
+Fashion-MNIST is by Zalando SE and under the MIT licence; the licence is beside the data file, which
+scripts/make_sample.py generates.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ from alexnet_tk.files import make_folder, replacing
 
 Split = Literal["train", "val"]
 
-# Sorted, as class folders are, so that training on the sample and on its files is the same training.
+# Sorted, as class folders are, so that training on the sample and on its files gives the same network.
 LABELS = (
     "Ankle boot",
     "Bag",
@@ -35,7 +35,7 @@ LABELS = (
 
 @cache
 def pictures(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The pictures of a split, uint8 (N, 28, 28) grey, and their classes, int64 (N,), into `LABELS`."""
+    """A split's pictures, grey, uint8 (N, 28, 28), and their classes, int64 (N,), indices into `LABELS`."""
     with (
         resources.as_file(resources.files("alexnet_tk") / "data" / "fashion_mnist.npz") as path,
         np.load(path) as file,
@@ -44,14 +44,14 @@ def pictures(split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 def write_pictures(folder: Path) -> int:
-    """Write the validation pictures to folder/<class>/0000.png and on; return how many.
+    """Write the validation pictures to folder/<class>/0000.png, 0001.png, …; return their number.
 
-    Files that hold just these pictures already are left as they are.
+    Files that already hold the same pictures are left alone.
 
     Raises
     ------
     OutputError
-        the folder can't be made, a picture can't be written, or another file has its name
+        the folder can't be created, a picture can't be written, or a different file has its name
 
     """
     grey, classes = pictures("val")
@@ -63,7 +63,7 @@ def write_pictures(folder: Path) -> int:
         numbers[index] += 1
         if path.exists():
             if not _holds(path, picture):
-                raise OutputError(f"{path} exists already and is another picture; name another folder")
+                raise OutputError(f"{path} exists already and is a different picture; choose another folder")
             continue
         with replacing(path) as part:
             Image.fromarray(picture).save(part, format="PNG")
@@ -71,7 +71,7 @@ def write_pictures(folder: Path) -> int:
 
 
 def _holds(path: Path, picture: NDArray[np.uint8]) -> bool:
-    """Whether the file is that picture."""
+    """Whether the file holds exactly this picture."""
     try:
         with Image.open(path) as file:
             return np.array_equal(np.asarray(file), picture)

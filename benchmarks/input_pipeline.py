@@ -5,8 +5,8 @@
 The usual kind opens files with Pillow, resizes the shorter side to 256, takes a random crop of 224, flips,
 makes a float tensor and normalises it, in two worker processes of torch's DataLoader (with torchvision's
 transforms where it can be imported). The photographs are packed first, into a temporary folder, and
-repeated by links to 2,000. Loaders take turns over whole epochs (five in a row of the packed set, which
-is quick); pictures/s are medians.
+repeated by links to 2,000. Loaders take turns over whole epochs (five at a time of the packed set, which is
+quick); pictures/s are medians.
 """
 
 import argparse
@@ -26,17 +26,18 @@ from torch.utils.data import DataLoader, Dataset
 from alexnet_tk.inference import find
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training import pack
-from alexnet_tk.training.augment import Epoch
-from alexnet_tk.training.dataset import Files, Reader, from_folder
+from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.batches import BatchReader
+from alexnet_tk.training.dataset import FileSplit, from_folder
 from alexnet_tk.training.packed import open_packed
 
 PICTURES, BATCH, ROUNDS = 2_000, 128, 3
-EPOCHS = 5  # of the packed set in a row; one alone lasts a tenth of a second
+EPOCHS = 5  # of the packed set at a time; one alone takes a tenth of a second
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
 class Usual(Dataset[tuple[Tensor, int]]):
-    """A folder data set as it is written every day."""
+    """A folder data set of the usual kind."""
 
     def __init__(self, paths: list[str]) -> None:
         self.paths = paths
@@ -84,13 +85,13 @@ def usual(paths: list[str]) -> Iterator[int]:
 
 
 def packed(folder: Path, epochs: int, to_float: bool) -> Iterator[int]:
-    """Batches of the packed set: uint8 crops, or augmented and normalised on the CPU, too."""
-    data, statistics = open_packed(folder)
+    """Batches of the packed set, as uint8 crops or as the network's input; yields their sizes."""
+    dataset, statistics = open_packed(folder)
     recipe = Recipe()
-    reader = Reader(data.train, recipe.preprocess)
+    reader = BatchReader(dataset.train, recipe.square)
     mean, std = torch.tensor(statistics.mean), torch.tensor(recipe.preprocess.std)
     for epoch in range(epochs):
-        draws = Epoch.draw(recipe, epoch, len(data.train.classes))
+        draws = EpochDraws.draw(recipe, epoch, len(dataset.train.targets))
         for batch in reader.batches(draws.order, BATCH, draws.crop):
             if to_float:
                 pictures = torch.from_numpy(batch.pictures)
@@ -131,10 +132,10 @@ def main() -> None:
         pack(root / "photos", root / "packed")
         print(f"packing: {PICTURES / (time.perf_counter() - begun):,.0f} pictures/s")
         _, statistics = open_packed(root / "packed")
-        sigma = Recipe().augment.color * max(statistics.eigenvalues) ** 0.5
+        sigma = Recipe().augment.color_sigma * max(statistics.eigenvalues) ** 0.5
         print(f"σ of the colour shift along the first component: {sigma:.1f} grey levels")
         train = from_folder(root / "photos").train
-        assert isinstance(train, Files)
+        assert isinstance(train, FileSplit)
         loaders: dict[str, Callable[[], Iterator[int]]] = {
             "folder, usual loader, 2 workers": lambda: usual(train.paths),
             "packed, uint8 crops": lambda: packed(root / "packed", epochs, False),

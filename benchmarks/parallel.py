@@ -1,12 +1,12 @@
-"""What each mode of parallelism sends in a step, and how long a step takes here.
+"""The bytes that each mode of parallelism sends in a step, and the time of a step on this machine.
 
     python benchmarks/parallel.py [--recipe alexnet-2012] [--batch-size 32] [--steps 3] [--processes 1 2 4]
 
-Bytes are those of the tensors that a process hands to torch.distributed in a step, of that which hands over
-most; they depend on network, batch and mode, not on the machine. "on the wire" is
-what it must send at least when all processes do their share (a ring): a sum over P processes moves
-2 (P - 1) / P of its bytes, a gathering or a scattering (P - 1) / P of the whole.
-The processes share this machine's cores, so the times are no claim of a speed-up.
+Bytes are those of the tensors that a process passes to torch.distributed in a step, for the process with
+the most; they depend on network, batch and mode, not on the machine. "on the wire" is the least that it must
+send when all processes share the work (a ring): an all-reduce over P processes moves 2 (P - 1) / P of its
+bytes, an all-gather or a reduce-scatter (P - 1) / P of the whole.
+The processes share this machine's cores, so the times say nothing about speed-up.
 """
 
 import argparse
@@ -28,20 +28,21 @@ from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from alexnet_tk import zoo
-from alexnet_tk.inference.machine import usable_cores
+from alexnet_tk.choices import Parallelism
+from alexnet_tk.machine import usable_cores
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import Epoch
-from alexnet_tk.training.dataset import Batch
-from alexnet_tk.training.parallel import MODES, Mode, World, joined
+from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.batches import PictureBatch
+from alexnet_tk.training.parallel import MODES, World, join_world
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
 
-CLASSES = 1000
+NUM_CLASSES = 1000
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what is handed to torch.distributed while it is active."""
+    """Adds up the bytes that are passed to torch.distributed while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -51,8 +52,8 @@ class Traffic(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Count an operator's tensors if it sends them."""
-        if DTensor in types:  # what it does below comes here, too
+        """Add an operator's tensors if it sends them."""
+        if DTensor in types:  # the operators below it come here, too
             return NotImplemented
         namespace, name = func.namespace, func._opname
         if namespace in ("c10d", "_c10d_functional"):
@@ -86,7 +87,7 @@ def _bytes(value: Any) -> int:
 
 
 def _group_size(args: tuple[Any, ...]) -> int:
-    """Of the process group among an operator's arguments, which functional collectives name."""
+    """The size of the process group among an operator's arguments, or the size that they name."""
     for each in args:
         if isinstance(each, torch.ScriptObject):
             with suppress(RuntimeError):  # the kind of reduction is a script object, too
@@ -95,48 +96,50 @@ def _group_size(args: tuple[Any, ...]) -> int:
     return sizes[0] if sizes else dist.get_world_size()
 
 
-def measure(recipe: Recipe, world: World, mode: Mode | None, steps: int) -> dict[str, float]:
-    """Seconds and bytes of a step, on random pictures."""
+def measure(recipe: Recipe, world: World, mode: Parallelism | None, steps: int) -> dict[str, float]:
+    """Seconds and bytes of a step on random pictures."""
     size, count = recipe.network.image_size, recipe.train.batch_size
     statistics = Statistics((120.0, 120.0, 120.0), (1.0, 1.0, 1.0), AXES)
-    trainer = Trainer(recipe, statistics, CLASSES, world, mode)
-    slots = np.arange(count)[trainer.spread.slots]
+    trainer = Trainer(recipe, statistics, NUM_CLASSES, world, mode)
+    slots = np.arange(count)[trainer.strategy.slots]
     random = np.random.default_rng(0)
-    batch = Batch(
+    batch = PictureBatch(
         random.integers(0, 256, (len(slots), size, size, 3), dtype=np.uint8),
         slots,
-        random.integers(0, CLASSES, len(slots)),
+        random.integers(0, NUM_CLASSES, len(slots)),
         slots,
         count,
     )
-    draws = Epoch.draw(recipe, 0, count)
+    draws = EpochDraws.draw(recipe, 0, count)
     seconds = []
     traffic = Traffic()
     for step in range(2 + steps):
         begun = time.perf_counter()
-        with traffic if step == 2 else nullcontext():  # in the first two, processes agree on shapes and order
+        with (
+            traffic if step == 2 else nullcontext()
+        ):  # in the first two steps processes agree on shapes and order
             trainer.step(batch, draws, at=0)
-        trainer.check()
+        trainer.check_loss()
         seconds.append(time.perf_counter() - begun)
-    told = world.each((traffic.handed, traffic.wire))
+    traffic_by_rank = world.all_gather((traffic.handed, traffic.wire))
     return {
         "seconds": median(seconds[2:]),
-        "handed": max(handed for handed, _ in told),
-        "wire": max(wire for _, wire in told),
+        "handed": max(handed for handed, _ in traffic_by_rank),
+        "wire": max(wire for _, wire in traffic_by_rank),
     }
 
 
 def worker(recipe: Recipe, steps: int) -> None:
     """One of several processes: every mode in turn; the first prints a line of JSON for each."""
-    with joined(torch.device("cpu")) as world:
+    with join_world(torch.device("cpu")) as world:
         for mode in MODES if world.size > 1 else (None,):
             result = measure(recipe, world, mode, steps)
-            if world.first:
+            if world.is_first:
                 print(json.dumps({"mode": mode or "one process", "processes": world.size, **result}))
 
 
 def start(processes: int, arguments: list[str]) -> list[dict[str, Any]]:
-    """What the first of so many processes prints."""
+    """What the first of that number of processes prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -174,8 +177,8 @@ def main() -> None:
         worker(recipe, given.steps)
         return
     print(
-        f"{given.recipe}, {CLASSES:,} classes, batches of {given.batch_size}, gloo, {usable_cores()} cores "
-        "shared by all processes: times are no claim of a speed-up, bytes are exact\n"
+        f"{given.recipe}, {NUM_CLASSES:,} classes, batches of {given.batch_size}, gloo, {usable_cores()} "
+        "cores shared by all processes: bytes are exact, times say nothing about speed-up\n"
     )
     print(f"{'mode':<12} {'processes':>9} {'s / step':>9} {'MB handed over':>15} {'MB on the wire':>15}")
     arguments = ["--recipe", given.recipe, "--batch-size", str(given.batch_size), "--steps", str(given.steps)]

@@ -1,83 +1,89 @@
-"""What each form of an exported file weighs, how fast it answers, and how often as the checkpoint does.
+"""Size, speed and agreement with the checkpoint of each variant of an exported file.
 
     alexnet-tk train --recipe own-pictures --set train.epochs=2 --output full.pt    # the full network
     python benchmarks/precision.py full.pt
 
-Exports every form (a miss of its proof is told, and the others go on), then times them on the CPU in turn, so
-that a machine whose speed drifts treats them alike; medians. Agreement is what `export` found.
+Exports every variant (one that fails its verification is printed and left out), then times them on the CPU in
+turn, so that a drift of the machine's speed affects all alike. Speeds are medians; agreement is what `export`
+found.
 """
 
 import argparse
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
 from alexnet_tk.errors import ExportError
-from alexnet_tk.export import Form, export
-from alexnet_tk.export.verify import Verification
+from alexnet_tk.exporting import Verification, export
+from alexnet_tk.exporting.graph import Variant
 from alexnet_tk.inference.model import Model, open_model
 
-FORMS = {
-    "fp32": Form(),
-    "fp32, decomposed": Form(lrn="decomposed"),
-    "fp16": Form("fp16"),
-    "fp16, decomposed": Form("fp16", "decomposed"),
-    "int8": Form("int8"),
-    "int8, decomposed": Form("int8", "decomposed"),
+VARIANTS = {
+    "fp32": Variant(),
+    "fp32, decomposed": Variant(lrn="decomposed"),
+    "fp16": Variant("fp16"),
+    "fp16, decomposed": Variant("fp16", "decomposed"),
+    "int8": Variant("int8"),
+    "int8, decomposed": Variant("int8", "decomposed"),
 }
-BATCHES = {1: 30, 32: 7}  # batch size: rounds
+ROUNDS = {1: 30, 32: 7}  # by batch size
 
 
 def speeds(models: dict[str, Model], batch: int, rounds: int) -> dict[str, float]:
-    """Pictures a second, by form."""
+    """The median pictures/s of each variant."""
     size = next(iter(models.values())).image_size
     pictures = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
     seconds: dict[str, list[float]] = {name: [] for name in models}
-    for counted in range(-1, rounds):
+    for number in range(-1, rounds):
         for name, model in models.items():
-            begun = time.perf_counter()
+            started = time.perf_counter()
             model.run(pictures)
-            if counted >= 0:
-                seconds[name].append(time.perf_counter() - begun)
-    return {name: batch / median(each) for name, each in seconds.items()}
+            if number >= 0:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    return {name: batch / median(values) for name, values in seconds.items()}
 
 
 def main() -> None:
-    """Export, time, print."""
+    """Export, time and print the variants."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, metavar="MODEL.PT")
     parser.add_argument("--calibrate", type=Path, metavar="DIR", help="for a model of other pictures")
     parser.add_argument("--verify-on", type=Path, metavar="DIR", help="the same")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     models: dict[str, Model] = {}
-    proofs: dict[str, Verification] = {}
+    verifications: dict[str, Verification] = {}
     megabytes: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, form in FORMS.items():
+        for name, variant in VARIANTS.items():
             path = Path(folder) / f"{name}.onnx"
-            calibrate = given.calibrate if form.precision == "int8" else None
+            calibrate = arguments.calibrate if variant.precision == "int8" else None
             try:
-                proofs[name] = export(
-                    given.checkpoint, path, form, calibrate=calibrate, verify_on=given.verify_on
+                verifications[name] = export(
+                    arguments.checkpoint,
+                    path,
+                    **asdict(variant),
+                    calibrate=calibrate,
+                    verify_on=arguments.verify_on,
                 )
             except ExportError as error:
                 print(f"{name}: {error}")
                 continue
             megabytes[name] = path.stat().st_size / 1e6
             models[name] = open_model(path, "cpu")
-        found = {batch: speeds(models, batch, rounds) for batch, rounds in BATCHES.items()}
-    columns = "".join(f"   /s at {batch:2}   of fp32" for batch in BATCHES)
-    print(f"{'form':18}     MB   of fp32 {columns}   top-1 agrees, of pictures")
+        rates = {batch: speeds(models, batch, rounds) for batch, rounds in ROUNDS.items()}
+    columns = "".join(f"   /s at {batch:2}   of fp32" for batch in ROUNDS)
+    print(f"{'variant':18}     MB   of fp32 {columns}   top-1 agrees, of pictures")
     for name in models:
         print(f"{name:18} {megabytes[name]:6.1f}   {megabytes[name] / megabytes['fp32']:6.1%} ", end="")
-        for each in found.values():
-            print(f"   {each[name]:7.1f}   {each[name] / each['fp32']:6.2f}×", end="")
-        print(f"   {proofs[name].top1_agreement:12.1%}, {proofs[name].pictures:,}")
+        for rate in rates.values():
+            print(f"   {rate[name]:7.1f}   {rate[name] / rate['fp32']:6.2f}×", end="")
+        print(f"   {verifications[name].top1_agreement:12.1%}, {verifications[name].pictures:,}")
 
 
 if __name__ == "__main__":

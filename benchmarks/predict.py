@@ -20,16 +20,17 @@ from statistics import median
 
 from alexnet_tk import zoo
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
-from alexnet_tk.export import Form, export
+from alexnet_tk.choices import LrnForm, Precision
+from alexnet_tk.exporting import export
 from alexnet_tk.inference import find
-from alexnet_tk.inference.classify import BATCH_SIZE
-from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.pipeline import CPU_BATCH_SIZE
+from alexnet_tk.machine import usable_cores
 
-FORMS = {
-    "fp32": Form(),
-    "fp32, decomposed": Form(lrn="decomposed"),
-    "int8, decomposed": Form("int8", "decomposed"),
+FORMS: dict[str, tuple[Precision, LrnForm]] = {
+    "fp32": ("fp32", "native"),
+    "fp32, decomposed": ("fp32", "decomposed"),
+    "int8, decomposed": ("int8", "decomposed"),
 }
 SECONDS = 5.0  # of the network alone
 OTHERS = Path(__file__).with_name("predict_others.py")
@@ -70,9 +71,9 @@ def ours(model: Path, folder: Path, output: Path) -> tuple[float, float]:
         [*command, "--output", str(output), "--overwrite"], check=True, capture_output=True, text=True
     )
     whole = time.perf_counter() - begun
-    told = re.search(r"pictures in ([\d.]+) s", done.stderr)
-    assert told is not None, done.stderr
-    return whole, float(told[1])
+    seconds = re.search(r"pictures in ([\d.]+) s", done.stderr)
+    assert seconds is not None, done.stderr
+    return whole, float(seconds[1])
 
 
 def other(kind: str, model: Path, folder: Path, output: Path) -> float:
@@ -104,15 +105,23 @@ def main() -> None:
             untrained(checkpoint)
         files = {form: temporary / f"{form}.onnx" for form in FORMS}
         for form, file in files.items():
-            calibrate = given.folder if FORMS[form].precision == "int8" else None
-            export(checkpoint, file, FORMS[form], calibrate=calibrate, verify_on=given.folder)
+            precision, lrn = FORMS[form]
+            calibrate = given.folder if precision == "int8" else None
+            export(
+                checkpoint,
+                file,
+                precision=precision,
+                lrn=lrn,
+                calibrate=calibrate,
+                verify_on=given.folder,
+            )
         floats = temporary / "float.onnx"
-        export(checkpoint, floats, Form(input="float"), verify_on=given.folder)
+        export(checkpoint, floats, input="float", verify_on=given.folder)
         answers = temporary / "answers.csv"
         models = {form: open_model(file, "cpu") for form, file in files.items()}
         for _ in range(given.rounds):
             for form, model in models.items():
-                network, _ = network_alone(model, BATCH_SIZE, SECONDS)
+                network, _ = network_alone(model, CPU_BATCH_SIZE, SECONDS)
                 decoding = decoding_alone(model, paths)
                 whole, after = ours(files[form], given.folder, answers)
                 note(f"{form}, network", network)

@@ -2,9 +2,9 @@
 
     python benchmarks/train_memory.py
 
-Trains a narrow network for an epoch on packed sets of 2,000 and of 20,000 pictures (made here, 4 GB
-on the disk for a while) and prints the most anonymous memory (RssAnon) that the process and
-its children held.
+Trains a narrow network for an epoch on packed sets of 2,000 and of 20,000 pictures, which are generated and
+take 4 GB of disk meanwhile, and prints the peak of the anonymous memory (RssAnon) of the process and its
+children.
 """
 
 import json
@@ -16,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
+
+from alexnet_tk.layout import PACKED_INDEX
+from alexnet_tk.training.packed import PACKED_FORMAT
 
 SETTINGS = (
     "network.channels=[8,8,8,8,8]",
@@ -36,12 +39,12 @@ def make(folder: Path, pictures: int) -> None:
             array[first : first + 100] = noise
         np.save(folder / f"{split}_classes.npy", np.arange(count) % 2)
     statistics = {"mean": [128] * 3, "eigenvalues": [9] * 3, "eigenvectors": np.eye(3).tolist()}
-    index = {"format": "alexnet-tk.packed/1", "labels": ["a", "b"], "label_ids": [], "statistics": statistics}
-    (folder / "packed.json").write_text(json.dumps(index))
+    index = {"format": PACKED_FORMAT, "labels": ["a", "b"], "label_ids": [], "statistics": statistics}
+    (folder / PACKED_INDEX).write_text(json.dumps(index))
 
 
 def anonymous(process: int) -> int:
-    """RssAnon of a process and its children, bytes; 0 once it has gone."""
+    """RssAnon of a process and its children, bytes; 0 for one that has ended."""
     try:
         status = Path(f"/proc/{process}/status").read_text()
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
@@ -52,24 +55,24 @@ def anonymous(process: int) -> int:
 
 
 def peak(root: Path, pictures: int) -> int:
-    """The most anonymous memory of a training run, bytes."""
+    """The peak of a training run's anonymous memory, bytes."""
     folder = root / str(pictures)
     make(folder, pictures)
     words = [word for each in SETTINGS for word in ("--set", each)]
     script, output = Path(sys.executable).with_name("alexnet-tk"), root / f"{pictures}.pt"
     command: list[str | Path] = [script, "train", folder, *words, "--output", output]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    most = 0
+    highest = 0
     while process.poll() is None:
-        most = max(most, anonymous(process.pid))
+        highest = max(highest, anonymous(process.pid))
         time.sleep(0.05)
     if process.returncode:
         sys.exit(f"training ended with {process.returncode}")
-    return most
+    return highest
 
 
 def main() -> None:
-    """Two runs, one difference."""
+    """Print the peaks of both runs and their difference."""
     with tempfile.TemporaryDirectory() as name:
         few, many = (peak(Path(name), pictures) for pictures in (2_000, 20_000))
     print(f"2,000 pictures: {few / 1e6:.0f} MB; 20,000: {many / 1e6:.0f} MB; {(many - few) / 1e6:+.0f} MB")

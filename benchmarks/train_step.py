@@ -1,10 +1,10 @@
-"""What a step of training costs, against plain torch, in one run.
+"""The time of a training step, against plain torch, in one run.
 
     python benchmarks/train_step.py            # LRN alone, then whole steps of the full network
     python benchmarks/train_step.py --lrn      # LRN alone, half a minute
 
-Alternatives are timed in turn, so that a machine whose speed drifts treats them alike; medians, and the
-ratio of the medians.
+The two are timed alternately, so that a drift of the machine's speed affects both; prints medians and their
+ratio.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from alexnet_tk.network.lrn import local_response_norm
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.optim import PaperSGD
 
-# Of the maps after c1 and c2, pooled or not.
+# The maps after c1 and c2, pooled or not.
 SHAPES = ((32, 96, 27, 27), (32, 256, 13, 13), (128, 96, 27, 27), (128, 256, 13, 13), (32, 96, 55, 55))
 
 
 def compare(name: str, theirs: Callable[[], object], ours: Callable[[], object], rounds: int) -> None:
-    """Time two functions in turn and print a line."""
+    """Time two functions alternately and print a line."""
     seconds: dict[str, list[float]] = {"theirs": [], "ours": []}
     for counted in range(-1, rounds):
         for who, function in (("theirs", theirs), ("ours", ours)):
@@ -39,7 +39,7 @@ def compare(name: str, theirs: Callable[[], object], ours: Callable[[], object],
 
 
 def lrn(shape: tuple[int, int, int, int]) -> None:
-    """Forward and backward of one normalisation; both sum across all maps, each in its own layout."""
+    """Forward and backward of one normalisation across all maps, each implementation in its own layout."""
     plain = torch.randn(shape).requires_grad_()
     last = plain.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn(shape)
@@ -68,7 +68,7 @@ class PlainNorm(nn.Module):
 def step(batch: int, order: str, rounds: int) -> None:
     """A whole step of the full network: forward, backward, update."""
     network = Recipe().override(f"network.order={order}", "network.init=he").network
-    x, classes = torch.randn(batch, 3, 224, 224), torch.randint(0, 1000, (batch,))
+    x, targets = torch.randn(batch, 3, 224, 224), torch.randint(0, 1000, (batch,))
     last = x.contiguous(memory_format=torch.channels_last)
 
     def plain_masks() -> Tensor:
@@ -82,7 +82,7 @@ def step(batch: int, order: str, rounds: int) -> None:
     ) -> Callable[[], None]:
         def one() -> None:
             optimiser.zero_grad()
-            F.cross_entropy(model(x, masks()), classes).backward()  # type: ignore[no-untyped-call]
+            F.cross_entropy(model(x, masks()), targets).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
 
         return one
@@ -99,7 +99,7 @@ def step(batch: int, order: str, rounds: int) -> None:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Time the normalisation and, unless --lrn is given, whole steps."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

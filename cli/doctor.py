@@ -6,8 +6,8 @@ from .options import Debug
 
 
 def doctor(debug: Debug = False) -> None:
-    """Tell what this machine can run, and what is missing."""
+    """Show what this machine can run, and what is missing."""
     from alexnet_tk.doctor import examine
 
-    for name, what in examine().items():
-        typer.echo(f"{name:<16} {what}")
+    for name, finding in examine().items():
+        typer.echo(f"{name:<16} {finding}")

@@ -13,7 +13,7 @@ def import_weights(
         Path,
         typer.Argument(
             metavar="WEIGHTS",
-            help="torchvision's alexnet-owt-*.pth; the ONNX zoo's bvlcalexnet or caffenet.",
+            help="torchvision's alexnet-owt-*.pth; the ONNX model zoo's bvlcalexnet or caffenet.",
         ),
     ],
     output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
@@ -21,11 +21,11 @@ def import_weights(
     debug: Debug = False,
 ) -> None:
     """Turn public weights into a checkpoint with the right recipe and ImageNet's labels."""
-    from alexnet_tk.export.public_weights import import_weights as convert
+    from alexnet_tk.importing import import_weights as convert
 
-    name, checkpoint = convert(weights, output, overwrite=overwrite)
-    count = sum(each.numel() for each in checkpoint.weights.values())
+    checkpoint = convert(weights, output, overwrite=overwrite)
+    parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     typer.echo(
-        f"{output}: {name}, {count:,} parameters, {len(checkpoint.labels):,} labels. "
-        f"Next: alexnet-tk export {output}"
+        f"{output}: {checkpoint.training['network']}, {parameters:,} parameters, "
+        f"{len(checkpoint.labels):,} labels. Next: alexnet-tk export {output}"
     )

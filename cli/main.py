@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from alexnet_tk.errors import AlexnetError, MissingExtraError, UsageError, printable
+from alexnet_tk.errors import AlexnetError, MissingExtraError
+from alexnet_tk.text import printable
 
 from .benchmark import benchmark
 from .doctor import doctor
@@ -40,13 +41,13 @@ class Commands(TyperGroup):
         except ModuleNotFoundError as error:
             missing = MissingExtraError.of(error) or error
             _fail(ctx, missing, str(missing))
-        except BrokenPipeError:  # `| head` has read enough
+        except BrokenPipeError:  # `| head` has closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except OSError as error:
             _fail(ctx, error, f"{error.filename or 'the output'}: {error.strerror or error}")
         except KeyboardInterrupt:
-            if "TORCHELASTIC_ERROR_FILE" not in os.environ:  # else the launcher, which heard it too, says so
+            if "TORCHELASTIC_ERROR_FILE" not in os.environ:  # else the launcher, which got it too, says so
                 typer.echo("stopped by Ctrl-C; what was finished is kept", err=True)
             raise typer.Exit(130) from None
         except Exception as error:
@@ -54,29 +55,29 @@ class Commands(TyperGroup):
                 raise
             _fail(ctx, error, f"{type(error).__name__}: {error}; --debug shows where")
         finally:
-            _heed_no_more()
+            _restore_signals()
 
 
 def _prepare_process() -> None:
-    """Streams that take any file's name, even where the shell closed them; signals that end with a code."""
+    """Make the streams take any file name, also where the shell closed them, and signals end with a code."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  open as long as the process
         stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell's & has it ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell's & made it ignored
         signal.signal(signal.SIGINT, _interrupted)
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, _terminated)
-    threading.excepthook = _thread_ended
-    # Pillow warns of large pictures and odd tags; whether they can be read is what counts.
+    threading.excepthook = _thread_failed
+    # Pillow warns of large pictures and odd tags; all that matters is whether they can be read.
     warnings.filterwarnings("ignore", module="PIL")
 
 
-def _heed_no_more() -> None:
-    """A signal that comes while Python takes its threads and modules down ends it at once, without a word."""
+def _restore_signals() -> None:
+    """Let a signal that comes while Python shuts down end the process at once, without a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) in (_interrupted, _interrupted_again, _terminated):
             signal.signal(number, signal.SIG_DFL)
@@ -91,20 +92,16 @@ def _fail(ctx: Any, error: BaseException, message: str, exit_code: int = 1) -> N
 
 
 def _left_to_launcher(error: BaseException) -> bool:
-    """Whether another process tells of it: `--gpus`, or the first of those that torchrun started."""
+    """Whether another process reports the error: `--gpus`, or the first of those that torchrun started."""
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return False
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+    from alexnet_tk.training.parallel.launch import reported_elsewhere
 
-    from alexnet_tk.training.parallel.launch import TELLS
-    from alexnet_tk.training.parallel.world import is_first
-
-    get_error_handler().record_exception(error)
-    return TELLS in os.environ or (isinstance(error, UsageError) and not is_first())
+    return reported_elsewhere(error)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
-    """The first Ctrl-C ends the work in good order, a second one ends it at once."""
+    """End the work in good order; a second Ctrl-C ends it at once."""
     signal.signal(number, _interrupted_again)
     raise KeyboardInterrupt
 
@@ -112,17 +109,17 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
 def _interrupted_again(number: int, frame: FrameType | None) -> NoReturn:
     if sys.stderr.isatty():
         os.write(sys.stderr.fileno(), b"\x1b[?25h")  # the cursor, which the bar has hidden (ECMA-48, DECTCEM)
-    os._exit(128 + number)  # nothing of what is written by then is lost: answers are flushed one by one
+    os._exit(128 + number)  # nothing is lost: each answer is flushed when it is written
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _thread_ended(told: threading.ExceptHookArgs) -> None:
-    """TensorBoard's writer raises a full disk in the main thread, too, where it becomes one line."""
-    if not isinstance(told.exc_value, OSError):
-        threading.__excepthook__(told)
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Print the traceback, unless the disk is full: TensorBoard raises that in the main thread, too."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
 
 
 def _version(wanted: bool) -> None:

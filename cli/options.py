@@ -19,5 +19,5 @@ BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Picture
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stood.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alexnet_tk.errors import printable
+from alexnet_tk.text import printable
 
 from .options import Debug
 from .screen import screen
@@ -16,18 +16,20 @@ def pack(
     packed: Annotated[Path, typer.Argument(metavar="PACKED", help="The folder to write.")],
     debug: Debug = False,
 ) -> None:
-    """Decode pictures once, for training at the disk's speed; a run that was killed goes on."""
+    """Decode pictures once, for training at the disk's speed; after a kill it continues."""
     with screen() as show:
         from alexnet_tk.training import pack as pack_pictures
 
-        account = pack_pictures(folder, packed, show)
-    for index, label in enumerate(account.labels):
-        counts = ", ".join(f"{each[index]:,} {split}" for split, each in account.packed.items())
+        summary = pack_pictures(folder, packed, show)
+    for index, label in enumerate(summary.labels):
+        counts = ", ".join(f"{per_label[index]:,} {split}" for split, per_label in summary.counts.items())
         typer.echo(f"{printable(label)}: {counts}")
-    total = sum(sum(each) for each in account.packed.values())
+    failed = f"{len(summary.failed):,} failed"
+    if summary.failed:
+        failed += f", listed in {summary.failed_file}"
     typer.echo(
-        f"{packed}: {total:,} pictures, {account.bytes / 1e9:.2f} GB; {len(account.failed):,} failed"
-        f"{f', listed in {packed}/failed.txt' if account.failed else ''}. Next: alexnet-tk train {packed}"
+        f"{packed}: {summary.total:,} pictures, {summary.num_bytes / 1e9:.2f} GB; {failed}. "
+        f"Next: alexnet-tk train {packed}"
     )
-    if account.failed:
+    if summary.failed:
         raise typer.Exit(3)

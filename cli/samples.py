@@ -9,7 +9,9 @@ from .options import Debug
 
 
 def samples(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write to; made if need be.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to write to; created if missing.")
+    ],
     debug: Debug = False,
 ) -> None:
     """Write the 1,000 built-in validation pictures (Fashion-MNIST) as PNGs in class folders."""

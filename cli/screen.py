@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from alexnet_tk.errors import printable
+from alexnet_tk.progress import Progress
+from alexnet_tk.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+    from rich.text import Text
 
-    from alexnet_tk.training.metrics import Figures
 
+class Screen(Progress):
+    """A bar and the lines above it; the library's `Progress`."""
 
-class Screen:
-    """A bar and the lines above it; `training.Progress` is what it looks like to the training loop."""
-
-    def __init__(self, bar: "Progress") -> None:
+    def __init__(self, bar: "Bar") -> None:
         self._bar = bar
         self._task: TaskID | None = None
 
@@ -32,30 +33,30 @@ class Screen:
         """What draws the bar; what it prints appears above it."""
         return self._bar.console
 
+    def draw(self, text: "Text") -> None:
+        """Styled lines on stdout, which is a terminal."""
+        self.console.print(text, end="", soft_wrap=True)
+
     def say(self, message: str) -> None:
         """A line on stderr."""
         self._print(printable(message), err=True)
 
-    def begin(self, what: str, pictures: int) -> None:
-        """A new bar, of so many pictures, in the place of the one before."""
+    def result(self, line: str) -> None:
+        """A line on stdout."""
+        self._print(line)
+
+    def begin(self, task: str, total: int) -> None:
+        """A new bar of `total` pictures in the place of the one before."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(what, total=pictures, loss="")
+        self._task = self._bar.add_task(task, total=total, loss="")
 
-    def advance(self, pictures: int, loss: float | None = None) -> None:
+    def advance(self, count: int, loss: float | None = None) -> None:
         """Move the bar on."""
         if self._task is not None:
-            self._bar.advance(self._task, pictures)
+            self._bar.advance(self._task, count)
             if loss is not None:
                 self._bar.update(self._task, loss=f"loss {loss:.3f}")
-
-    def epoch(self, epoch: int, epochs: int, train: "Figures", val: "Figures", best: bool) -> None:
-        """A line on stdout for an epoch of training."""
-        width = len(str(epochs))
-        self._print(
-            f"epoch {epoch:{width}}/{epochs}  train loss {train.loss:.4f}  validation "
-            f"top-1 {val.top1:6.1%}  top-5 {val.top5:6.1%}{'  best so far, saved' if best else ''}"
-        )
 
     def _print(self, message: str, err: bool = False) -> None:
         """A line above the bar where the stream is the terminal that shows it, else plainly to the stream."""

@@ -1,23 +1,15 @@
 """`alexnet-tk train`."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from alexnet_tk.choices import Parallelism
+
 from .options import Debug, Device, Overwrite, Resume
 from .screen import screen
-
-
-class Parallel(StrEnum):
-    """How several processes share a network."""
-
-    DATA = "data"
-    TOWERS = "towers"
-    PIPELINE = "pipeline"
-    HYBRID = "hybrid"
 
 
 def train(
@@ -44,35 +36,32 @@ def train(
     ] = None,
     device: Device = "auto",
     parallel: Annotated[
-        Parallel | None, typer.Option(help="How several processes share the work. \\[default: data]")
+        Parallelism | None, typer.Option(help="How several processes share the work. \\[default: data]")
     ] = None,
     gpus: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes to start, one for each GPU.")
+        int | None, typer.Option(min=1, metavar="N", help="Processes to start, one per GPU.")
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on pictures and write the best weights to a checkpoint."""
-    from alexnet_tk.training.parallel.world import is_first, started_by_launcher
+    from alexnet_tk.training import train as train_network
+    from alexnet_tk.training.parallel.launch import run_in_processes
+    from alexnet_tk.training.parallel.world import is_first
 
-    if gpus is not None and gpus > 1 and not started_by_launcher():
-        from alexnet_tk.training.parallel.launch import launch
-
-        launch(gpus, "alexnet_tk.cli.main", sys.argv[1:])
+    if run_in_processes(gpus, "alexnet_tk.cli.main", sys.argv[1:]):
         return
     with screen() as show:
-        from alexnet_tk.training import train as train_network
-
         best = train_network(
             data,
             recipe=recipe,
-            settings=tuple(settings or ()),
+            settings=settings or (),
             output=output,
             resume=resume,
             overwrite=overwrite,
             initial=init,
             device=device,
-            parallel=None if parallel is None else parallel.value,
+            parallel=parallel,
             compile=compile,
             progress=show,
         )

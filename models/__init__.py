@@ -1,1 +1,1 @@
-"""One folder a model: recipe.toml, README.md (its card), labels.txt. Data, no code."""
+"""One folder per model: recipe.toml, README.md (the model card), labels.txt. Data, no code."""

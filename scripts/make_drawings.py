@@ -2,21 +2,19 @@
 
 python scripts/make_drawings.py
 
-The numbers in them come from the recipe of 2012, so the same code gives the same bytes. A drawing has its own
-background, light or dark as the reader's browser asks for.
+The numbers in them come from the recipe of 2012, so the same code gives the same bytes. A drawing brings its
+background, light or dark as the reader's browser prefers.
 """
 
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 
-from alexnet_tk.description import weight_shapes
-from alexnet_tk.recipe import Network
+from alexnet_tk.geometry import Network, convolutions, layers, map_sizes
 
 DOCS = Path(__file__).parent.parent / "docs"
 
-# What a thing looks like, by its class: on a light background, and what a dark one changes.
+# The style of each class of shapes, on a light and on a dark background.
 LIGHT = {
     "page": "fill: #ffffff; stroke: #d0d7de",
     "text": "fill: #1f2328",
@@ -52,9 +50,9 @@ FONT = "-apple-system, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
 
 @dataclass
 class Drawing:
-    """An SVG picture of so many pixels, and what it shows in words."""
+    """An SVG picture."""
 
-    width: int
+    width: int  # pixels
     height: int
     title: str
     parts: list[str] = field(default_factory=list)
@@ -62,7 +60,7 @@ class Drawing:
     def text(
         self, x: float, y: float, words: str, look: str = "text", size: int = 14, at: str = "middle"
     ) -> None:
-        """Words, and where their baseline begins, has its middle or ends."""
+        """Words at a point of their baseline: its start, middle or end."""
         self.parts.append(
             f'<text class="{look}" x="{x:g}" y="{y:g}" font-size="{size}" text-anchor="{at}">{words}</text>'
         )
@@ -77,7 +75,7 @@ class Drawing:
         self.shape(look, (x, y), (x + width, y), (x + width, y + height), (x, y + height))
 
     def line(self, look: str, *points: tuple[float, float], dashed: bool = False) -> None:
-        """A line through some points."""
+        """A line through the points."""
         through = " ".join(f"{x:g},{y:g}" for x, y in points)
         dash = ' stroke-dasharray="5 4"' if dashed else ""
         self.parts.append(f'<polyline class="{look}" fill="none" points="{through}"{dash}/>')
@@ -109,17 +107,17 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Maps:
-    """A block of maps in a drawing: the middle of its front edge, and how large it is drawn."""
+    """A block of maps in a drawing, in pixels."""
 
-    x: float
+    x: float  # of the middle of its front edge
     y: float
-    depth: float  # along the page, for the number of maps
-    side: float  # for their height and width
-    flat: bool = False  # a column of units
+    depth: float  # along the page; stands for the number of maps
+    side: float  # stands for their height and width
+    flat: bool = False  # True: a column of units
 
     @property
     def skew(self) -> float:
-        """How far the block's back is to the right of its front, and above it."""
+        """The distance of the block's back from its front, to the right and upwards."""
         return 0.0 if self.flat else self.side * 0.28
 
     @property
@@ -133,7 +131,7 @@ class Maps:
         return self.x + self.depth + self.skew + 3, self.y - self.skew / 2
 
     def draw(self, drawing: Drawing, look: str) -> None:
-        """Three faces."""
+        """Draw the block's three visible faces."""
         x, y, s, d = self.x, self.y - self.side / 2, self.skew, self.depth
         drawing.box(look, x, y, d, self.side)
         if self.flat:
@@ -148,8 +146,8 @@ COLUMNS = {"c1": 168, "c2": 296, "c3": 432, "c4": 568, "c5": 704, "f6": 824, "f7
 
 
 def draw_towers(network: Network) -> Drawing:
-    """The eight layers in their two towers, and which of them read both."""
-    sizes, both = network.sizes(), ("c3", "f6", "f7", "f8")
+    """The eight layers in two towers, with arrows for what each reads."""
+    sizes, both = map_sizes(network), ("c3", "f6", "f7", "f8")
     sides = {"c1": "pool1", "c2": "pool2", "c3": "pool2", "c4": "pool2", "c5": "pool5"}
     middle = sum(ROWS) / 2
     drawing = Drawing(1060, 500, "The two towers of AlexNet, layer by layer")
@@ -192,17 +190,12 @@ def draw_towers(network: Network) -> Drawing:
 
     drawing.text(112, ROWS[0] - 40, "tower 0", "dim", 13, "end")
     drawing.text(112, ROWS[1] + 62, "tower 1", "dim", 13, "end")
-    kernel, stride = network.c1.kernel, network.c1.stride
-    steps = {
-        "c1": [f"{kernel} × {kernel}, stride {stride}", "pool, LRN"],
-        "c2": ["5 × 5", "pool, LRN"],
-        "c3": ["3 × 3"],
-        "c4": ["3 × 3"],
-        "c5": ["3 × 3", "pool"],
-    }
-    for name, words in steps.items():
-        for i, line in enumerate(words):
-            block = blocks[name][0]
+    after = {"c1": "pool, LRN", "c2": "pool, LRN", "c5": "pool"}
+    for name, layer in convolutions(network).items():
+        stride = f", stride {layer.stride}" if layer.stride > 1 else ""
+        lines = [f"{layer.kernel} × {layer.kernel}{stride}", *([after[name]] if name in after else [])]
+        block = blocks[name][0]
+        for i, line in enumerate(lines):
             drawing.text(block.x + (block.depth + block.skew) / 2, 92 + 15 * i, line, "dim", 12)
     drawing.text(COLUMNS["f7"] + 8, 92, "fully connected", "dim", 12)
 
@@ -210,13 +203,13 @@ def draw_towers(network: Network) -> Drawing:
     drawing.text(352, 483, "reads its own tower", "dim", 13, "start")
     drawing.arrow("both", 560, 479, 604, 479)
     drawing.text(612, 483, "reads both towers", "dim", 13, "start")
-    count = sum(prod(shape) + shape[0] for shape in weight_shapes(network, 1000).values())
+    count = sum(layer.parameters for layer in layers(network, 1000).values())
     drawing.text(530, 36, f"A network in two towers: {count:,} weights and biases at 1,000 classes", size=17)
     return drawing
 
 
 def _arrows(drawing: Drawing, blocks: dict[str, list[Maps]], both: tuple[str, ...]) -> None:
-    """From every layer to the one that reads it; f8 is drawn as one, with an arrow from each tower."""
+    """Draw an arrow from every layer to the one that reads it; two of them end at the single block of f8."""
     for before, name in pairwise(blocks):
         for tower in range(2):
             for other in range(2) if name in both and name != "f8" else [tower]:
@@ -227,15 +220,15 @@ def _arrows(drawing: Drawing, blocks: dict[str, list[Maps]], both: tuple[str, ..
                     y1 += 40 * (tower - 0.5)
                 if name == "f8":
                     y2 += 100 * (tower - 0.5)
-                # Two arrows that end at one block keep apart.
+                # Two arrows that end at one block are drawn apart.
                 drawing.arrow("both" if name in both else "own", x1, y1, x2, y2 + 12 * (other - tower))
 
 
-CELL = 38  # pixels, the side of a map and the gap to the next
+CELL = 38  # pixels: a map's side and the gap to the next one
 
 
 def draw_lrn(network: Network) -> Drawing:
-    """Which maps' squares are summed: inside a tower, at its edge, and as Caffe has it."""
+    """The maps whose squares are summed: inside a tower, at its edge, and across towers as in Caffe."""
     drawing = Drawing(1060, 416, "The window of local response normalisation")
     half = network.lrn.size // 2
     edge = network.channels[0] // network.towers  # the first map of the second tower
@@ -271,7 +264,7 @@ def draw_lrn(network: Network) -> Drawing:
 
 
 def _formula(drawing: Drawing, x: float, y: float, i: int, window: list[int], network: Network) -> None:
-    """The formula with its numbers, in one line."""
+    """The formula with its numbers in one line."""
     sub = '<tspan dy="4" font-size="11">{}</tspan><tspan dy="-4">&#8203;</tspan>'
     squares = " + ".join(f"a{sub.format(index)}²" for index in window)
     lrn = network.lrn
@@ -281,7 +274,7 @@ def _formula(drawing: Drawing, x: float, y: float, i: int, window: list[int], ne
 
 
 def main() -> None:
-    """Write both."""
+    """Write both drawings."""
     network = Network()
     draw_towers(network).save(DOCS / "towers.svg")
     draw_lrn(network).save(DOCS / "lrn.svg")

@@ -1,4 +1,4 @@
-"""Make docs/commands.md: the --help of every command, as a terminal of 100 columns without colours shows it.
+"""Make docs/commands.md: the --help of every command, as in a terminal of 100 columns without colours.
 
 python scripts/make_help.py
 """
@@ -19,20 +19,22 @@ COLUMNS = "100"
 HEAD = """\
 # Commands
 
-What `--help` says of each, written by `python scripts/make_help.py`.
+The `--help` of each command, written by `python scripts/make_help.py`.
 """
 
 
 def commands() -> list[str]:
-    """The names of the app's commands, in the order in which its own --help lists them."""
-    app: typer.Typer = import_module("alexnet_tk.cli.main").app  # as it is installed; cli/ is no module here
-    return [each.name or each.callback.__name__ for each in app.registered_commands if each.callback]
+    """The names of the app's commands, in the order of its own --help."""
+    app: typer.Typer = import_module("alexnet_tk.cli.main").app  # cli/ has this name once installed
+    return [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
 
 
 def help_of(*command: str) -> str:
-    """What `alexnet-tk … --help` prints, without colours, whatever terminal or CI this runs in."""
-    marks = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS")  # of which typer makes colours
-    environment = {name: value for name, value in os.environ.items() if name not in marks}
+    """The output of `alexnet-tk … --help` without colours, in any terminal or CI."""
+    colouring = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS")  # make typer print colours
+    environment = {name: value for name, value in os.environ.items() if name not in colouring}
     environment |= {"TERMINAL_WIDTH": COLUMNS, "NO_COLOR": "1", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(  # noqa: S603  our own command
         [SCRIPT, *command, "--help"], env=environment, capture_output=True, encoding="utf-8", check=True
@@ -41,7 +43,7 @@ def help_of(*command: str) -> str:
 
 
 def page() -> str:
-    """The whole page."""
+    """The content of docs/commands.md."""
     names = commands()
     with ThreadPoolExecutor() as pool:
         first, *others = pool.map(lambda words: help_of(*words), [(), *((name,) for name in names)])

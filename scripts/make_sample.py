@@ -3,8 +3,8 @@
     apt-get install dataset-fashion-mnist
     python scripts/make_sample.py
 
-The first 600 training and the first 100 test pictures of each class, in the original's order. The
-same input gives the same bytes: the archive's time stamps are fixed.
+It holds the first 600 training and the first 100 test pictures of each class, in the original's order.
+The same input gives the same bytes, since the archive's time stamps are fixed.
 """
 
 import gzip
@@ -37,27 +37,27 @@ ORIGINAL = (
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
-    """An array of unsigned bytes in the IDX format: two zeros, the type 8, the rank, the sizes, the data."""
+    """The array of unsigned bytes in an IDX file: two zeros, the type 8, the rank, the sizes, the data."""
     data = gzip.decompress(path.read_bytes())
     if data[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} holds no unsigned bytes in IDX format")
+        raise ValueError(f"{path} is not an IDX file of unsigned bytes")
     rank = data[3]
     shape = np.frombuffer(data, dtype=">u4", count=rank, offset=4)
     return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
 def main() -> None:
-    """Take the part and write the archive."""
+    """Select the pictures and write the archive."""
     arrays: dict[str, NDArray[np.uint8]] = {}
     for split, (name, per_class) in PER_CLASS.items():
         pictures = read_idx(SOURCE / f"{name}-images-idx3-ubyte.gz")
         classes = read_idx(SOURCE / f"{name}-labels-idx1-ubyte.gz")
         taken = np.sort(
-            np.concatenate([np.flatnonzero(classes == each)[:per_class] for each in range(len(ORIGINAL))])
+            np.concatenate([np.flatnonzero(classes == index)[:per_class] for index in range(len(ORIGINAL))])
         )
         arrays[f"{split}_pictures"] = pictures[taken]
         arrays[f"{split}_classes"] = np.array(
-            [LABELS.index(ORIGINAL[each]) for each in classes[taken]], np.uint8
+            [LABELS.index(ORIGINAL[index]) for index in classes[taken]], np.uint8
         )
 
     with zipfile.ZipFile(OUTPUT, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

@@ -1,4 +1,4 @@
-"""What all tests share: a GPU marker that skips, small networks, and the built-in one as a checkpoint."""
+"""Shared by all tests: the `gpu` marker, settings of a tiny network, the built-in network as a checkpoint."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def tiny() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def fashion_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained network that comes with the package, as the checkpoint that it was."""
+    """The built-in trained network, converted back to a checkpoint."""
     import onnx
     import torch
 
@@ -46,7 +46,7 @@ def fashion_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked gpu where torch finds no CUDA device."""
+    """Skip tests marked `gpu` if torch finds no CUDA device."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked:
         import torch
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _same_random_state() -> Iterator[None]:
-    """Tests that draw from torch's global generator draw the same numbers in any order of tests."""
+    """Seeds torch's global generator, so that a test draws the same numbers in any order of tests."""
     import sys
 
     if "torch" in sys.modules:

@@ -1,4 +1,4 @@
-"""Rounds and their order, medians, limits, and what a benchmark of real files tells."""
+"""Rounds and their order, medians, limits, and benchmarks of real files."""
 
 import json
 import threading
@@ -14,18 +14,19 @@ import pytest
 from PIL import Image
 
 from alexnet_tk import zoo
-from alexnet_tk.benchmarking import Estimate, benchmark, run
+from alexnet_tk.benchmarking import MedianRange, benchmark, run
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.errors import InputError, ModelError, OutputError, UsageError
 from alexnet_tk.inference import Classifier
-from alexnet_tk.inference.machine import usable_cores
 from alexnet_tk.inference.model import Input, Model, open_model
 from alexnet_tk.inference.session import Device
-from alexnet_tk.recipe import Preprocess
+from alexnet_tk.machine import usable_cores
+from alexnet_tk.preprocess import Preprocess
+from alexnet_tk.progress import Progress
 
 
 class Sleeper:
-    """A session that answers after a while, and notes who asked."""
+    """A session that answers after a pause and records its batches and threads."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -41,16 +42,27 @@ class Sleeper:
 
 
 def sleeping(seconds: float, device: str = "cpu") -> tuple[Model, Sleeper]:
-    session, preprocess = Sleeper(seconds), Preprocess(resize=8, mean=(0.0, 0.0, 0.0))
-    takes = Input.ours("uint8", preprocess)
-    return Model(session, Device(device, "a test"), ["a", "b"], preprocess, 8, takes, None, {}), session
+    session = Sleeper(seconds)
+    preprocess = Preprocess(8, 8, "bilinear", "RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    graph_input = Input.ours("uint8", preprocess)
+    return Model(session, Device(device, "a test"), ["a", "b"], preprocess, graph_input, None, {}), session
+
+
+class Messages(Progress):
+    """A progress that records its messages."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A benchmark of a second."""
+    """Shortens a benchmark to a second."""
     monkeypatch.setattr(run, "SECONDS", 0.6)
-    monkeypatch.setattr(run, "FOLDER_SECONDS", 0.01)
+    monkeypatch.setattr(run, "PREDICT_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -61,13 +73,13 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_an_estimate_is_the_median_and_the_ends() -> None:
-    assert Estimate.of([3.0, 1.0, 10.0]) == Estimate(3.0, 1.0, 10.0)
-    assert Estimate.of([2.0]) == Estimate(2.0, 2.0, 2.0)
+def test_a_median_range_is_the_median_and_the_ends() -> None:
+    assert MedianRange.of([3.0, 1.0, 10.0]) == MedianRange(3.0, 1.0, 10.0)
+    assert MedianRange.of([2.0]) == MedianRange(2.0, 2.0, 2.0)
 
 
 def test_how_often_another_runs_median_lies_outside() -> None:
-    """The formula in `Estimate` against all the orders in which two runs of five rounds can fall."""
+    """The formula in `MedianRange` against all the orders in which two runs of five rounds can fall."""
 
     def formula(n: int) -> float:
         return 2 * comb(n + n // 2, n) / comb(2 * n, n)
@@ -78,7 +90,7 @@ def test_how_often_another_runs_median_lies_outside() -> None:
         outside += not places[0] < other[2] < places[-1]
     assert formula(5) == pytest.approx(outside / comb(10, 5))
     assert formula(run.ROUNDS) == pytest.approx(0.012, abs=5e-4)
-    assert formula(run.FOLDER_ROUNDS) == pytest.approx(0.029, abs=5e-4)
+    assert formula(run.PREDICT_ROUNDS) == pytest.approx(0.029, abs=5e-4)
 
 
 @pytest.mark.parametrize(("device", "threads"), [("cpu", usable_cores()), ("cuda:0", 1)])
@@ -117,7 +129,7 @@ def test_the_limit_of_a_machine() -> None:
 
 
 def test_two_models_are_measured_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the machine does to all of a round, the ratio of neighbours stays."""
+    """A drift that affects a whole round does not change the ratio of neighbours."""
     other = tmp_path / "other.onnx"
     other.write_bytes(zoo.default_model().read_bytes())
     order: list[tuple[int, int]] = []
@@ -134,32 +146,33 @@ def test_two_models_are_measured_in_turn(tmp_path: Path, monkeypatch: pytest.Mon
         return 1.0, [9.0]
 
     monkeypatch.setattr(run, "network_alone", measured)
-    said: list[str] = []
-    found = benchmark(zoo.default_model(), compare=other, say=said.append)
-    assert any("the machine does other work" in line for line in said)
+    progress = Messages()
+    found = benchmark(zoo.default_model(), compare=other, progress=progress)
+    assert any("the machine is busy" in line for line in progress.said)
     assert found.models == [zoo.default_model(), other]
     assert len(order) == 6 * (run.ROUNDS + 1)
     for place in range(0, len(order), 2):
         (first, size), (second, same) = order[place : place + 2]
         assert (first != second, size) == (True, same), "neighbours"
     assert {order[place][0] for place in range(0, len(order), 2)} == {0, 1}, "each comes first at times"
-    assert [(device, size) for device, size, _ in found.ratios()] == [("cpu", 1), ("cpu", 8), ("cpu", 32)]
-    for _, _, ratio in found.ratios():
-        assert ratio.median == pytest.approx(2.5, rel=0.2)
-    for each in found.batches:
-        assert each.latencies == [0.001] * run.ROUNDS
-        assert len(each.rates) == run.ROUNDS
+    settings = [(each.device, each.batch_size) for each in found.ratios()]
+    assert settings == [("cpu", 1), ("cpu", 8), ("cpu", 32)]
+    for each in found.ratios():
+        assert each.ratio.median == pytest.approx(2.5, rel=0.2)
+    for timing in found.networks:
+        assert timing.latencies == [0.001] * run.ROUNDS
+        assert len(timing.rates) == run.ROUNDS
 
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("kind", ["onnx", "pt"])
 def test_figures_of_a_real_file(kind: str, fashion_mini: Path, tmp_path: Path) -> None:
     model = {"onnx": zoo.default_model(), "pt": fashion_mini}[kind]
-    said: list[str] = []
-    found = benchmark(model, output=tmp_path / "a.json", say=said.append)
-    assert said[0].startswith(f"{model}: ")
-    assert " on cpu (" in said[0] or "cuda" in said[0]
-    on_cpu = [each for each in found.batches if each.device == "cpu"]
+    progress = Messages()
+    found = benchmark(model, output=tmp_path / "a.json", progress=progress)
+    assert progress.said[0].startswith(f"{model}: ")
+    assert " on cpu (" in progress.said[0] or "cuda" in progress.said[0]
+    on_cpu = [each for each in found.networks if each.device == "cpu"]
     assert [each.batch_size for each in on_cpu] == [1, 8, 32]
     for each in on_cpu:
         assert len(each.rates) == run.ROUNDS
@@ -168,12 +181,12 @@ def test_figures_of_a_real_file(kind: str, fashion_mini: Path, tmp_path: Path) -
         assert 0 < each.milliseconds(50) <= each.milliseconds(90) <= each.milliseconds(99)
         # All cores together are not faster than each would be with its fastest run over and over.
         assert max(each.rates) <= 1.001 * usable_cores() * each.batch_size / min(each.latencies)
-    told = json.loads((tmp_path / "a.json").read_text())
-    assert told == found.to_dict()
-    assert told["batches"][0]["milliseconds"]["p50"] == pytest.approx(
-        1000 * np.median(found.batches[0].latencies)
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written == found.to_dict()
+    assert written["batches"][0]["milliseconds"]["p50"] == pytest.approx(
+        1000 * np.median(found.networks[0].latencies)
     )
-    rate = told["batches"][0]["pictures_per_second"]
+    rate = written["batches"][0]["pictures_per_second"]
     assert rate["low"] <= rate["median"] <= rate["high"]
 
 
@@ -185,7 +198,7 @@ def test_a_file_with_one_batch_size_is_measured_with_it(tmp_path: Path) -> None:
     del model.graph.value_info[:]
     onnx.save(model, tmp_path / "three.onnx")
     assert open_model(tmp_path / "three.onnx", "cpu").batch == 3
-    assert {each.batch_size for each in benchmark(tmp_path / "three.onnx").batches} == {3}
+    assert {each.batch_size for each in benchmark(tmp_path / "three.onnx").networks} == {3}
 
 
 @pytest.mark.usefixtures("short")
@@ -194,26 +207,26 @@ def test_a_folder_is_predicted_and_compared_with_the_limit(
 ) -> None:
     (photos / "9.png").write_bytes(b"rubbish")
     found = benchmark(zoo.default_model(), photos)
-    (measured,) = found.folders
+    (measured,) = found.predictions
     assert (measured.pictures, found.unreadable) == (3, 1)
-    assert len(measured.rates) == len(measured.limits) == run.FOLDER_ROUNDS
+    assert len(measured.rates) == len(measured.limits) == run.PREDICT_ROUNDS
     for network, decoding, together in zip(measured.network, measured.decoding, measured.limits, strict=True):
         assert together == pytest.approx(limit(network, decoding, measured.device))
     assert measured.speed is not None and len(measured.speed.batches) >= 1
-    told = found.to_dict()["folder"][0]
-    assert told["predict"]["median"] == pytest.approx(np.median(measured.rates))
+    figures = found.to_dict()["folder"][0]
+    assert figures["predict"]["median"] == pytest.approx(np.median(measured.rates))
     shares = [rate / most for rate, most in zip(measured.rates, measured.limits, strict=True)]
-    assert told["share"]["high"] == pytest.approx(max(shares))
+    assert figures["share"]["high"] == pytest.approx(max(shares))
 
-    monkeypatch.setattr(run, "MOST_PICTURES", 2)
-    assert benchmark(zoo.default_model(), photos).folders[0].pictures == 2
+    monkeypatch.setattr(run, "MAX_PICTURES", 2)
+    assert benchmark(zoo.default_model(), photos).predictions[0].pictures == 2
 
 
 @pytest.mark.usefixtures("short")
 def test_one_picture_and_none(photos: Path, tmp_path: Path) -> None:
-    told: list[str] = []
-    assert benchmark(zoo.default_model(), photos / "0.png", say=told.append).folders[0].pictures == 1
-    assert any("over 1 picture in" in each for each in told)
+    progress = Messages()
+    assert benchmark(zoo.default_model(), photos / "0.png", progress=progress).predictions[0].pictures == 1
+    assert any("on 1 picture in" in line for line in progress.said)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no pictures in"):
         benchmark(zoo.default_model(), tmp_path / "empty")
@@ -221,20 +234,20 @@ def test_one_picture_and_none(photos: Path, tmp_path: Path) -> None:
         benchmark(zoo.default_model(), tmp_path / "gone")
     for path in photos.iterdir():
         path.write_bytes(b"")
-    told.clear()
-    with pytest.raises(InputError, match="3 pictures and none can be read"):
-        benchmark(zoo.default_model(), photos, say=told.append)
-    assert not any("rounds" in each for each in told), "nothing was measured"
+    progress.said.clear()
+    with pytest.raises(InputError, match="none of 3 pictures can be read"):
+        benchmark(zoo.default_model(), photos, progress=progress)
+    assert not any("rounds" in line for line in progress.said), "nothing was measured"
 
 
-def test_what_can_not_be_measured_is_refused_first(tmp_path: Path) -> None:
+def test_unusable_arguments_are_refused_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("precious")
     copy = tmp_path / "copy.json"
     copy.write_bytes(zoo.default_model().read_bytes())
     for error, message, model, options in (
         (UsageError, "the model itself", copy, {"compare": copy}),
         (UsageError, r"does not end in \.json", copy, {"output": tmp_path / "a.csv"}),
-        (OutputError, "the model itself", copy, {"output": copy, "overwrite": True}),
+        (OutputError, "is the input itself", copy, {"output": copy, "overwrite": True}),
         (OutputError, "--overwrite", copy, {"output": tmp_path / "a.json"}),
         (ModelError, "does not exist", tmp_path / "gone.onnx", {}),
         (ModelError, "can't be opened", tmp_path / "a.json", {}),

@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""The lines of `doctor`."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ import pytest
 from alexnet_tk import doctor
 
 
-def test_it_tells_versions_machine_and_devices() -> None:
+def test_versions_machine_and_devices() -> None:
     found = doctor.examine()
     for package in ("numpy", "pillow", "torch", "onnx"):
         assert found[package] == importlib.metadata.version(package)
@@ -25,7 +25,7 @@ def test_it_tells_versions_machine_and_devices() -> None:
     assert found["train"].startswith("on ")
 
 
-def test_what_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(package: str) -> str:
         if package in ("torch", "onnxruntime"):
             raise importlib.metadata.PackageNotFoundError
@@ -46,7 +46,7 @@ def test_the_command_prints_a_line_for_each(tmp_path: Path) -> None:
 
 
 def test_what_is_broken_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a file of the current folder nor a runtime that fails."""
+    """A file in the current folder changes nothing, and a failing runtime only its own line."""
     (tmp_path / "model.onnx").write_text("no model")
     monkeypatch.chdir(tmp_path)
     assert doctor.examine()["predict"].startswith("on ")

@@ -147,7 +147,7 @@ def test_a_folder_that_can_not_be_written_to(target: Path) -> None:
     try:
         with pytest.raises(OutputError, match="Permission denied"), replacing(target):
             pytest.fail("the block must not run")
-        with pytest.raises(OutputError, match="can't be written to"):
+        with pytest.raises(OutputError, match="is not writable"):
             refuse_existing(target, overwrite=True)
     finally:
         target.parent.chmod(0o755)
@@ -180,3 +180,24 @@ def test_an_output_that_can_not_be_a_file_is_refused(tmp_path: Path, overwrite: 
 def test_an_output_in_the_current_folder_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     refuse_existing(Path("new.csv"), overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "./model.onnx", "link.onnx", "hard.onnx"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_is_the_input_is_refused(
+    target: Path, name: str, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever name, and even where it may be overwritten."""
+    monkeypatch.chdir(target.parent)
+    Path("link.onnx").symlink_to("model.onnx")
+    Path("hard.onnx").hardlink_to("model.onnx")
+    with pytest.raises(OutputError, match="is the input itself"):
+        refuse_existing(Path(name), overwrite, source=[Path("gone.onnx"), target])
+    assert target.read_bytes() == b"old"
+
+
+def test_another_output_beside_the_input_is_taken(target: Path) -> None:
+    refuse_existing(target.with_name("new.onnx"), overwrite=False, source=[target])
+    other = target.with_name("other.onnx")
+    other.write_bytes(b"old")  # the same bytes are not the same file
+    refuse_existing(other, overwrite=True, source=[target])

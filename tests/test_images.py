@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk import images
+from alexnet_tk.choices import Filter
 from alexnet_tk.errors import PictureError
+from alexnet_tk.preprocess import Square
 
 Pixels = NDArray[np.uint8]
 SIDE = 8
 WHITE = (255, 255, 255)
 
 
-def load(source: str | Path | io.BytesIO, resize: int = SIDE, crop: int = SIDE) -> Pixels:
+def load(source: images.Source, resize: int = SIDE, crop: int = SIDE, filter: Filter = "bilinear") -> Pixels:
     """With the defaults a picture of 8×8 is neither scaled nor cropped: its pixels come out as they are."""
-    return images.load(source, resize, crop)
+    return images.load(source, Square(resize, crop, filter))
 
 
 def quarters(*values: float | tuple[int, ...], dtype: type[np.generic] = np.uint8) -> NDArray[Any]:
@@ -355,13 +357,13 @@ def test_the_fast_path_is_as_near_as_rounding_lets_the_slow_path_be(
 @example(width=28, height=28, resize=100, margin=4, seed=0)
 @settings(max_examples=60, deadline=None)
 def test_cropping_later_is_the_same_as_cropping_at_once(
-    kernel: str, width: int, height: int, resize: int, margin: int, seed: int
+    kernel: Filter, width: int, height: int, resize: int, margin: int, seed: int
 ) -> None:
     crop = max(1, resize - margin)
     begin = (resize - crop) // 2
     picture = noise(width, height, seed)
-    square = images.fit(picture, resize, resize, kernel)
-    at_once = images.fit(picture, resize, crop, kernel)
+    square = load(picture, resize, resize, kernel)
+    at_once = load(picture, resize, crop, kernel)
     np.testing.assert_array_equal(at_once, square[begin : begin + crop, begin : begin + crop], strict=True)
 
 
@@ -392,9 +394,17 @@ def test_a_path_as_text_and_an_open_file_are_the_same(tmp_path: Path) -> None:
     noise(SIDE, SIDE).save(path)
     expected = np.asarray(noise(SIDE, SIDE))
     for source in (path, str(path)):
-        np.testing.assert_array_equal(images.load(source, SIDE, SIDE), expected)
+        np.testing.assert_array_equal(load(source), expected)
     with path.open("rb") as file:
-        np.testing.assert_array_equal(images.load(file, SIDE, SIDE), expected)
+        np.testing.assert_array_equal(load(file), expected)
+
+
+def test_an_image_and_an_array_are_read_and_stay_as_they_are() -> None:
+    picture = noise(40, 30)
+    expected = load(encoded(picture, "PNG"), 20, 16)
+    np.testing.assert_array_equal(load(picture, 20, 16), expected)
+    np.testing.assert_array_equal(load(np.asarray(picture), 20, 16), expected)
+    np.testing.assert_array_equal(np.asarray(picture), np.asarray(noise(40, 30)))
 
 
 # --- what is no picture ----------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_an_override_sets_one_key(setting: str, value: object) -> None:
         ("train.lr=nan", ["train.lr", "nan", "finite"]),
         ("train.lr=fast", ["train.lr", "'fast'", "number"]),
         ("network.init=xavier", ["network.init", "'xavier'", "'paper'", "'he'", "'caffe'"]),
-        ("network.hidden=[8]", ["network.hidden", "2 of integers"]),
+        ("network.hidden=[8]", ["network.hidden", "a list of 2 integers"]),
         ("network.channels=[95,256,384,384,256]", ["network.channels", "95", "towers"]),
         ("network.lrn.size=4", ["network.lrn.size", "4", "odd"]),
         ("network.c1={kernel=11,strides=4}", ["network.c1.strides", "network.c1.stride"]),

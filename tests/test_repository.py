@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -14,16 +15,20 @@ from alexnet_tk.recipe import Recipe
 ROOT = Path(__file__).parent.parent
 
 # Each row may import from the rows above it, from the standard library and from packages.
+# CONTRIBUTING.md shows the same rows.
 LAYERS = [
+    {"text", "extras", "choices"},
     {"errors"},
-    {"files", "interrupt"},
+    {"files", "interrupt", "progress", "machine", "parallel_map"},
+    {"preprocess", "tables"},
+    {"geometry"},
     {"recipe", "images"},
-    {"zoo"},
+    {"layout", "zoo"},
     {"sample"},
     {"network", "inference"},
-    {"training"},
-    {"export"},
-    {"opening"},
+    {"prediction", "training"},
+    {"exporting", "importing"},
+    {"model_files"},
     {"evaluation", "benchmarking", "doctor", "description"},
     {"cli"},
 ]
@@ -35,10 +40,34 @@ def layer(module: str) -> int:
     return next(i for i, row in enumerate(LAYERS) if part in row)
 
 
+def part(path: Path) -> str:
+    """The part of the house that a file belongs to: "cli", "training", "errors"."""
+    first, *others = path.relative_to(ROOT).with_suffix("").parts
+    return first if first == "cli" else others[0]
+
+
 def imported(path: Path) -> set[str]:
     """Every module of the library that the file imports, at any depth of its code."""
+    return _imported(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imported_for_annotations(path: Path) -> set[str]:
+    """Of these modules, those that are imported under `if TYPE_CHECKING` alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = [node for node in ast.walk(tree) if isinstance(node, ast.If) and _is_type_checking(node.test)]
+    found = set().union(*map(_imported, guarded))
+    for node in guarded:
+        node.body = [ast.Pass()]
+    return found - _imported(tree)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
+def _imported(tree: ast.AST) -> set[str]:
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -50,21 +79,60 @@ def imported(path: Path) -> set[str]:
 SOURCES = sorted([*(ROOT / "alexnet_tk").rglob("*.py"), *(ROOT / "cli").glob("*.py")])
 
 
+def test_every_part_has_one_row() -> None:
+    rows = [name for row in LAYERS for name in row]
+    assert sorted(rows) == sorted({part(path) for path in SOURCES} - {"__init__"})
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_downwards(path: Path) -> None:
+def test_imports_point_upwards(path: Path) -> None:
+    """A file imports from its own part, or from the rows above it."""
     if path == ROOT / "alexnet_tk" / "__init__.py":
-        assert not imported(path)
+        only = "it names modules as strings, and imports them when they are used"
+        assert imported(path) == imported_for_annotations(path), only
         return
-    part = path.relative_to(ROOT).with_suffix("").parts
-    mine = layer("alexnet_tk." + (part[0] if part[0] == "cli" else part[1]))
+    mine = part(path)
     for module in imported(path):
-        same_part = module.split(".")[1] == (part[0] if part[0] == "cli" else part[1])
-        assert same_part or layer(module) < mine, f"{path} imports {module}"
+        other = module.split(".")[1]
+        assert other == mine or layer(module) < layer(f"alexnet_tk.{mine}"), f"{path} imports {module}"
+
+
+def test_training_and_prediction_do_not_know_each_other() -> None:
+    for mine, other in (("training", "prediction"), ("prediction", "training")):
+        files = sorted((ROOT / "alexnet_tk" / mine).rglob("*.py"))
+        assert len(files) > 3
+        for path in files:
+            assert not [each for each in imported(path) if each.split(".")[1] == other], path
 
 
 def test_the_network_knows_nothing_of_many_devices() -> None:
     for path in (ROOT / "alexnet_tk" / "network").glob("*.py"):
         assert "torch.distributed" not in path.read_text(encoding="utf-8")
+
+
+def test_a_command_is_short() -> None:
+    """It parses, calls and prints; more belongs in the library. A signature with its help is not counted."""
+    lengths = {
+        f"{path.name}: {node.name}": (node.end_lineno or 0) - node.body[0].lineno + 1
+        for path in (ROOT / "cli").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    assert len(lengths) > 10
+    assert not {name: length for name, length in lengths.items() if length > 60}
+
+
+def test_a_wheel_holds_every_package() -> None:
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "alexnet_tk").rglob("__init__.py")}
+    inside = {".".join(folder.parts) for folder in folders}
+    assert set(setuptools["packages"]) == inside | {"alexnet_tk.cli", "alexnet_tk.models"}
+
+
+def test_the_changes_begin_with_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert versions[0] == project["version"]
 
 
 def modules_after(code: str) -> set[str]:
@@ -92,10 +160,30 @@ def test_importing_the_library_loads_nothing() -> None:
     assert not modules_after("import alexnet_tk") & {"torch", "numpy", "onnxruntime", "onnx", "PIL", "typer"}
 
 
+FUNCTIONS = ("Classifier", "evaluate", "export", "predict", "train")
+
+
+@pytest.mark.parametrize("before", ["nothing", "every package"])
+def test_the_functions_are_importable_from_the_package(before: str) -> None:
+    """Also where a package was imported before, whose name could hide a function's."""
+    names = ", ".join(FUNCTIONS)
+    code = f"from alexnet_tk import {names}\nassert all(map(callable, [{names}]))"
+    if before == "every package":
+        packages = [f"alexnet_tk.{each.parent.name}" for each in (ROOT / "alexnet_tk").glob("*/__init__.py")]
+        code = f"import {', '.join(sorted(packages))}\n{code}"
+    assert "alexnet_tk" in modules_after(code)
+
+
 def test_prediction_needs_neither_torch_nor_onnx() -> None:
-    loaded = modules_after("import alexnet_tk.inference")
-    assert "onnxruntime" in loaded
-    assert not loaded & {"torch", "onnx", "onnxscript"}
+    everything = [
+        f"alexnet_tk.{name}.{path.stem}"
+        for name in ("inference", "prediction")
+        for path in (ROOT / "alexnet_tk" / name).glob("[a-z]*.py")
+    ]
+    for code in ("import alexnet_tk.inference", f"import {', '.join(everything)}"):
+        loaded = modules_after(code)
+        assert "onnxruntime" in loaded
+        assert not loaded & {"torch", "onnx", "onnxscript"}
 
 
 def test_every_file_is_short_enough_to_be_one_idea() -> None:

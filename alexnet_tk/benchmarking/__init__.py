@@ -1,6 +1,6 @@
-"""How fast a model answers on this machine, in figures that another run finds again."""
+"""How fast a model answers on this machine, in figures that another run reproduces."""
 
-from alexnet_tk.benchmarking.figures import Benchmark, Estimate
+from alexnet_tk.benchmarking.figures import Benchmark, MedianRange
 from alexnet_tk.benchmarking.run import benchmark
 
-__all__ = ["Benchmark", "Estimate", "benchmark"]
+__all__ = ["Benchmark", "MedianRange", "benchmark"]

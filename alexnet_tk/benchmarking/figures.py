@@ -1,4 +1,4 @@
-"""What was measured, and how sure it is."""
+"""The figures of a benchmark: what was measured in rounds, and how much the rounds differ."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,13 +12,13 @@ from alexnet_tk.inference.speed import Speed
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """The median of the rounds, the lowest and the highest of them.
+class MedianRange:
+    """The median of the rounds, with the lowest and the highest as its interval.
 
-    These two are an interval that supposes nothing about how the values are distributed. Where the rounds
-    of another run are like those of this one, its median lies outside with the chance that more than
-    half of its n values precede all n of this run in a random order of them, or follow them:
-    2 · C(n + n // 2, n) / C(2n, n) for odd n, which is 1.2 % of the time for 11 rounds and 2.9 % for 9.
+    The interval assumes nothing about the distribution of the values. If the rounds of another run come from
+    the same distribution, its median lies outside with the probability that more than half of its
+    n values precede all n of this run in a random order of them, or follow them:
+    2 · C(n + n // 2, n) / C(2n, n) for odd n, which is 1.2 % for 11 rounds and 2.9 % for 9.
     """
 
     median: float
@@ -26,120 +26,129 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Estimate":
-        """From one value a round."""
+    def of(cls, values: Sequence[float]) -> "MedianRange":
+        """The figures of one value for each round."""
         return cls(median(values), min(values), max(values))
 
 
 @dataclass
-class Batches:
+class NetworkTiming:
     """Runs of a network alone, on one device, with one batch size."""
 
     model: Path
     device: str
     batch_size: int
-    memory: int | None  # bytes by which the process grew, at its peak, since before the model was opened
+    memory: int | None  # bytes by which the process grew at its peak since before the model was opened
     latencies: list[float] = field(default_factory=list)  # seconds of each run
-    rates: list[float] = field(default_factory=list)  # pictures a second, in each round
+    rates: list[float] = field(default_factory=list)  # pictures/s of each round
 
-    def milliseconds(self, percent: float) -> float:
-        """The percentile of a run's."""
-        return 1000 * float(np.percentile(self.latencies, percent))
+    def milliseconds(self, percentile: float) -> float:
+        """A percentile of the latencies, in milliseconds."""
+        return 1000 * float(np.percentile(self.latencies, percentile))
 
     def to_dict(self) -> dict[str, Any]:
-        """In plain values."""
+        """The figures in plain values."""
         return {
             "model": str(self.model),
             "device": self.device,
             "batch_size": self.batch_size,
             "runs": len(self.latencies),
-            "milliseconds": {f"p{each}": self.milliseconds(each) for each in (50, 90, 99)},
-            "pictures_per_second": asdict(Estimate.of(self.rates)),
+            "milliseconds": {f"p{percentile}": self.milliseconds(percentile) for percentile in (50, 90, 99)},
+            "pictures_per_second": asdict(MedianRange.of(self.rates)),
             "memory": self.memory,
         }
 
 
 @dataclass
-class Folder:
-    """Runs of `predict` over pictures, in turn with its parts alone; pictures a second in each round."""
+class PredictTiming:
+    """Runs of `predict` over a folder, each beside runs of its parts alone; pictures/s of each round."""
 
     model: Path
     device: str
-    pictures: int  # of a run
+    pictures: int  # in one run
     rates: list[float] = field(default_factory=list)  # of `predict`
     network: list[float] = field(default_factory=list)  # of the network alone
     decoding: list[float] = field(default_factory=list)  # of decoding alone
-    limits: list[float] = field(default_factory=list)  # of the machine, if the two shared it without loss
+    limits: list[float] = field(default_factory=list)  # of the two together if they share the machine ideally
     speed: Speed | None = None  # where the time of the last run went
 
     @property
-    def share(self) -> Estimate:
-        """The part of the limit that `predict` reaches."""
-        return Estimate.of([rate / limit for rate, limit in zip(self.rates, self.limits, strict=True)])
+    def share(self) -> MedianRange:
+        """The fraction of the limit that `predict` reaches."""
+        return MedianRange.of([rate / limit for rate, limit in zip(self.rates, self.limits, strict=True)])
 
     def to_dict(self) -> dict[str, Any]:
-        """In plain values."""
-        names = ("rates", "network", "decoding", "limits")
+        """The figures in plain values."""
+        speed = self.speed
         return {
             "model": str(self.model),
             "device": self.device,
             "pictures": self.pictures,
-            **{
-                {"rates": "predict", "limits": "limit"}.get(each, each): asdict(
-                    Estimate.of(getattr(self, each))
-                )
-                for each in names
-            },
+            "predict": asdict(MedianRange.of(self.rates)),
+            "network": asdict(MedianRange.of(self.network)),
+            "decoding": asdict(MedianRange.of(self.decoding)),
+            "limit": asdict(MedianRange.of(self.limits)),
             "share": asdict(self.share),
-            "seconds": self.speed
-            and {each: getattr(self.speed, each) for each in ("read", "decode", "infer", "write")},
+            "seconds": speed
+            and {"read": speed.read, "decode": speed.decode, "infer": speed.infer, "write": speed.write},
         }
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as fast the second model is as the first, in one setting."""
+
+    device: str
+    batch_size: int | None  # of the network alone; None: `predict` over a folder
+    ratio: MedianRange
 
 
 @dataclass
 class Benchmark:
-    """All figures, of one model or of two in the same settings."""
+    """All figures of one model, or of two in the same settings."""
 
     cores: int
-    batches: list[Batches] = field(default_factory=list)
-    folders: list[Folder] = field(default_factory=list)
-    unreadable: int = 0  # pictures of the folder, which were left out
+    networks: list[NetworkTiming] = field(default_factory=list)
+    predictions: list[PredictTiming] = field(default_factory=list)
+    unreadable: int = 0  # pictures of the folder that were left out
 
     @property
     def models(self) -> list[Path]:
-        """Those that were measured, in the order they were named."""
-        return list(dict.fromkeys(each.model for each in self.batches))
+        """The one or two models, in the order in which they were given."""
+        return list(dict.fromkeys(timing.model for timing in self.networks))
 
-    def ratios(self) -> list[tuple[str, int | None, Estimate]]:
-        """Device, batch size (None: `predict` over a folder) and how many times as fast the second model is.
+    def ratios(self) -> list[Ratio]:
+        """The second model against the first; empty with one model.
 
-        Each round gives a ratio of its own, of figures that were measured one right after the other.
+        Each round gives a ratio of its own, of two rates that were measured one right after the other.
         """
-        made: list[tuple[str, int | None, Estimate]] = []
         if len(self.models) < 2:
-            return made
-        runs = [(each.model, each.device, each.batch_size, each.rates) for each in self.batches]
-        runs += [(each.model, each.device, 0, each.rates) for each in self.folders]
-        first, second = (
-            {(device, size): rates for model, device, size, rates in runs if model == which}
-            for which in self.models
-        )
-        for (device, size), rates in first.items():
-            if (device, size) in second:
-                ratios = [b / a for a, b in zip(rates, second[device, size], strict=True)]
-                made.append((device, size or None, Estimate.of(ratios)))
-        return made
+            return []
+        first, second = (self._rates_of(model) for model in self.models)
+        return [
+            Ratio(*setting, MedianRange.of([b / a for a, b in zip(rates, second[setting], strict=True)]))
+            for setting, rates in first.items()
+            if setting in second
+        ]
+
+    def _rates_of(self, model: Path) -> dict[tuple[str, int | None], list[float]]:
+        """The rates of a model's rounds by device and batch size, which is None for `predict`."""
+        rates: dict[tuple[str, int | None], list[float]] = {
+            (timing.device, timing.batch_size): timing.rates
+            for timing in self.networks
+            if timing.model == model
+        }
+        return rates | {
+            (timing.device, None): timing.rates for timing in self.predictions if timing.model == model
+        }
 
     def to_dict(self) -> dict[str, Any]:
-        """In plain values; seconds, bytes, pictures a second."""
+        """Everything in plain values; seconds, bytes, pictures/s."""
         return {
-            "models": [str(each) for each in self.models],
+            "models": [str(model) for model in self.models],
             "cores": self.cores,
-            "batches": [each.to_dict() for each in self.batches],
-            "folder": [each.to_dict() for each in self.folders],
+            "batches": [timing.to_dict() for timing in self.networks],
+            "folder": [timing.to_dict() for timing in self.predictions],
             "unreadable": self.unreadable,
-            "ratios": [
-                {"device": device, "batch_size": size, "ratio": asdict(ratio)}
-                for device, size, ratio in self.ratios()
-            ],
+            "ratios": [asdict(ratio) for ratio in self.ratios()],
         }

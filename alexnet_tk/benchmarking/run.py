@@ -1,54 +1,59 @@
-"""Models and perhaps pictures in, figures out, in rounds.
+"""From models, and perhaps pictures, to figures, in rounds.
 
-In each round every setting has its turn, and of two models one comes right after the other, the next time in
-the other order. So what changes meanwhile, a warm processor or a busy neighbour, favours neither,
-and shows in the intervals.
+In each round every setting has its turn, with two models right after one another and in the reverse order
+every other time. So a warm processor or a busy neighbour favours neither, and shows in the intervals.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_tk import images
-from alexnet_tk.benchmarking.figures import Batches, Benchmark, Estimate, Folder
+from alexnet_tk.benchmarking.figures import Benchmark, MedianRange, NetworkTiming, PredictTiming
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
-from alexnet_tk.errors import InputError, OutputError, PictureError, UsageError, counted
+from alexnet_tk.errors import InputError, PictureError, UsageError
 from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.inference.classify import Classifier
-from alexnet_tk.inference.machine import forget_peak_memory, peak_memory, usable_cores
 from alexnet_tk.inference.model import Model
-from alexnet_tk.inference.predict import predict
 from alexnet_tk.inference.sources import find
-from alexnet_tk.opening import opened
+from alexnet_tk.inference.speed import Speed
+from alexnet_tk.layout import evenly_spaced
+from alexnet_tk.machine import forget_peak_memory, peak_memory, usable_cores
+from alexnet_tk.model_files import headline, open_models
+from alexnet_tk.prediction.local import LocalRun
+from alexnet_tk.progress import SILENCE, Progress
+from alexnet_tk.text import counted
 
 BATCH_SIZES = (1, 8, 32)
 CUDA_BATCH_SIZES = (*BATCH_SIZES, 128)
-ROUNDS = 11  # odd, see `Estimate`
-SECONDS = 25.0  # of all rounds; a setting's turn is one run at least
-FOLDER_ROUNDS = 9
-FOLDER_SECONDS = 1.0  # of `predict` in a round, about
-MOST_PICTURES = 1_000
-UNSTEADY = 0.3  # of a median: the rounds of an idle machine differ by half of it at most
+ROUNDS = 11  # odd, see `MedianRange`
+SECONDS = 25.0  # of all rounds together, more where single runs are slow
+PREDICT_ROUNDS = 9
+PREDICT_SECONDS = 1.0  # of one run of `predict`, about
+MAX_PICTURES = 1_000
+UNSTEADY = 0.3  # of the median; the rounds of an idle machine differ by at most half of it
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """A model on a device, with its settings."""
+class _OpenModel:
+    """A model on a device, with a timing for each of its batch sizes."""
 
+    path: Path
     model: Model
-    batches: list[Batches]
+    timings: list[NetworkTiming]
 
 
 def benchmark(
-    model: Path,
-    folder: Path | None = None,
+    model: str | os.PathLike[str],
+    folder: str | os.PathLike[str] | None = None,
     *,
-    compare: Path | None = None,
-    output: Path | None = None,
+    compare: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = lambda message: None,
+    progress: Progress = SILENCE,
 ) -> Benchmark:
     """Measure how fast a model answers: on the CPU, and on CUDA where it is proven to work.
 
@@ -57,13 +62,13 @@ def benchmark(
     model, compare
         checkpoints or ONNX files; the second is measured in turn with the first
     folder
-        pictures on which `predict` is measured, too: at most 1,000 of them, evenly spread
+        pictures on which `predict` is measured, too: at most 1,000 of them, evenly spaced
     output
         a .json file for everything
     overwrite
-        replace an output that exists
-    say
-        is told what happens
+        replace an existing output
+    progress
+        receives the models' devices and what is being measured
 
     Raises
     ------
@@ -72,33 +77,31 @@ def benchmark(
     CheckpointError, ModelError
         a model that can't be used
     InputError
-        no picture that can be read
+        no readable picture
     OutputError
         the output exists or can't be written
 
     """
-    models = [model] if compare is None else [model, compare]
+    models = [Path(path) for path in (model, compare) if path is not None]
+    output = None if output is None else Path(output)
     _refuse(models, output, overwrite)
-    paths = _some(folder) if folder is not None else []
-    found = Benchmark(usable_cores())
+    pictures = [] if folder is None else _pictures(Path(folder))
     with ExitStack() as stack:
-        several = [each for path in models for each in _open(path, stack, say)]
-        if paths and not any(_can_be_read(path, several[0].model) for path in paths):
-            raise InputError(f"{counted(len(paths), 'picture')} and none can be read, such as {paths[0]}")
-        found.batches = [batches for each in several for batches in each.batches]
-        _measure_batches(several, say)
-        if paths:
-            _measure_folder(found, several, paths, say)
-    measured = [each.rates for each in found.batches] + [each.rates for each in found.folders]
-    rates = [Estimate.of(each) for each in measured]
-    if (widest := max((each.high - each.low) / each.median for each in rates)) > UNSTEADY:
-        say(
-            f"rounds differ by up to {widest:.0%}: the machine does other work; run it again when it does not"
-        )
+        opened = [each for path in models for each in _open(path, stack, progress)]
+        if pictures and not any(_is_readable(path, opened[0].model) for path in pictures):
+            raise _unreadable(pictures)
+        _time_networks(opened, progress)
+        figures = Benchmark(usable_cores(), [timing for each in opened for timing in each.timings])
+        if pictures:
+            # Each model where it is fastest: on CUDA if it was opened there, too.
+            fastest = list({each.path: each for each in opened}.values())
+            readable, figures.unreadable = _readable_pictures(pictures, fastest)
+            figures.predictions = _time_predict(fastest, readable, progress)
+    _warn_if_unsteady(figures, progress)
     if output is not None:
         with replacing(output) as part:
-            part.write_text(json.dumps(found.to_dict(), indent=1) + "\n", encoding="utf-8")
-    return found
+            part.write_text(json.dumps(figures.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 def _refuse(models: Sequence[Path], output: Path | None, overwrite: bool) -> None:
@@ -107,103 +110,128 @@ def _refuse(models: Sequence[Path], output: Path | None, overwrite: bool) -> Non
     if output is None:
         return
     if output.suffix.lower() != ".json":
-        raise UsageError(f"--output {output} does not end in .json")
-    if any(each.exists() and output.exists() and output.samefile(each) for each in models):
-        raise OutputError(f"{output} is the model itself; name another --output")
-    refuse_existing(output, overwrite)
+        raise UsageError(f"--output {output} does not end in .json; give it that ending")
+    refuse_existing(output, overwrite, source=models)
 
 
-def _some(folder: Path) -> list[str]:
-    """At most `MOST_PICTURES` of the folder, evenly spread."""
+def _pictures(folder: Path) -> list[str]:
+    """At most `MAX_PICTURES` of the folder, evenly spaced."""
     paths = find([folder]).paths
     if not paths:
-        raise InputError(f"no pictures in {folder}; endings such as .jpg and .png count in folders")
-    count = min(len(paths), MOST_PICTURES)
-    return [paths[i * len(paths) // count] for i in range(count)]
+        raise InputError(f"no pictures in {folder}; only files with endings such as .jpg and .png are read")
+    return [paths[i] for i in evenly_spaced(len(paths), MAX_PICTURES)]
 
 
-def _open(path: Path, stack: ExitStack, say: Callable[[str], None]) -> list[_Opened]:
-    """The model on the CPU and, where it works, on CUDA, with what its batches take of the memory."""
-    before = _resident()
-    (best,) = stack.enter_context(opened([path]))
-    on = best.device
-    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB, on {on.name} ({on.why})")
-    if on.name == "cpu":
-        return [_warmed(path, best, BATCH_SIZES, before)]
-    on_cuda = _warmed(path, best, CUDA_BATCH_SIZES, before)
-    before = _resident()
-    (on_cpu,) = stack.enter_context(opened([path], "cpu"))
-    return [_warmed(path, on_cpu, BATCH_SIZES, before), on_cuda]
+def _unreadable(pictures: Sequence[str]) -> InputError:
+    return InputError(
+        f"none of {counted(len(pictures), 'picture')} can be read, for example {pictures[0]}; "
+        "name a folder of readable pictures"
+    )
 
 
-def _warmed(path: Path, model: Model, sizes: Sequence[int], before: int | None) -> _Opened:
-    """The settings of a model, each run once on every core."""
-    made = []
-    for size in (model.batch,) if model.batch is not None else sizes:
+def _open(path: Path, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
+    """The model on the CPU and, where it works, on CUDA after that."""
+    memory = _resident_memory()
+    (model,) = stack.enter_context(open_models([path]))
+    progress.say(headline(path, model))
+    if model.device.name == "cpu":
+        return [_warm_up(path, model, BATCH_SIZES, memory)]
+    on_cuda = _warm_up(path, model, CUDA_BATCH_SIZES, memory)
+    memory = _resident_memory()
+    (on_cpu,) = stack.enter_context(open_models([path], "cpu"))
+    return [_warm_up(path, on_cpu, BATCH_SIZES, memory), on_cuda]
+
+
+def _warm_up(path: Path, model: Model, batch_sizes: Sequence[int], memory: int | None) -> _OpenModel:
+    """The model after a run of each batch size on every core; the process held `memory` bytes before it."""
+    timings = []
+    for batch_size in (model.batch,) if model.batch is not None else batch_sizes:
         forget_peak_memory()
-        network_alone(model, size, 0)
+        network_alone(model, batch_size, 0)
         peak = peak_memory()
-        grown = None if peak is None or before is None else peak - before
-        made.append(Batches(path, model.device.name, size, grown))
-    return _Opened(model, made)
+        growth = None if peak is None or memory is None else peak - memory
+        timings.append(NetworkTiming(path, model.device.name, batch_size, growth))
+    return _OpenModel(path, model, timings)
 
 
-def _resident() -> int | None:
-    """The bytes that the process holds now; None where the system does not tell."""
+def _resident_memory() -> int | None:
+    """The bytes that the process holds now; None where the system does not say."""
     return peak_memory() if forget_peak_memory() else None
 
 
-def _measure_batches(several: Sequence[_Opened], say: Callable[[str], None]) -> None:
-    # By device and size, so that what is to be compared is neighbours.
-    turns = sorted(
-        ((each.model, batches) for each in several for batches in each.batches),
-        key=lambda turn: (turn[1].device, turn[1].batch_size),
+def _time_networks(opened: Sequence[_OpenModel], progress: Progress) -> None:
+    """Measure every setting's timing, in rounds."""
+    settings = [(each.model, timing) for each in opened for timing in each.timings]
+    # By device and batch size, so that the two models of a comparison are neighbours.
+    settings.sort(key=lambda setting: (setting[1].device, setting[1].batch_size))
+    seconds = SECONDS / (ROUNDS + 1) / len(settings)
+    progress.say(
+        f"measuring {len(settings)} settings in {ROUNDS} rounds: about {SECONDS:.0f} s, longer where "
+        "single runs are slow"
     )
-    seconds = SECONDS / (ROUNDS + 1) / len(turns)
-    say(f"{len(turns)} settings in {ROUNDS} rounds: {SECONDS:.0f} s, more where a single run takes long")
     for number in range(ROUNDS + 1):
-        for model, batches in turns if number % 2 else turns[::-1]:
-            rate, latencies = network_alone(model, batches.batch_size, seconds)
+        for model, timing in settings if number % 2 else settings[::-1]:
+            rate, latencies = network_alone(model, timing.batch_size, seconds)
             if number:  # the first round warms up
-                batches.rates.append(rate)
-                batches.latencies += latencies
+                timing.rates.append(rate)
+                timing.latencies += latencies
 
 
-def _measure_folder(
-    found: Benchmark, several: Sequence[_Opened], paths: Sequence[str], say: Callable[[str], None]
-) -> None:
-    # Each model where it is fastest: on CUDA, if it is there twice.
-    fastest = {each.batches[0].model: each for each in several}
-    slowest = min(max(batches.rates[-1] for batches in each.batches) for each in fastest.values())
-    most = max(2 * found.cores, round(slowest * FOLDER_SECONDS))
-    some = [paths[i * len(paths) // most] for i in range(most)] if most < len(paths) else list(paths)
-    readable = [path for path in some if all(_can_be_read(path, each.model) for each in fastest.values())]
-    found.unreadable = len(some) - len(readable)
+def _readable_pictures(pictures: Sequence[str], models: Sequence[_OpenModel]) -> tuple[list[str], int]:
+    """As many pictures as the slowest model predicts in `PREDICT_SECONDS`, and how many were unreadable."""
+    slowest = min(max(timing.rates[-1] for timing in each.timings) for each in models)
+    count = max(2 * usable_cores(), round(slowest * PREDICT_SECONDS))
+    tried = [pictures[i] for i in evenly_spaced(len(pictures), count)]
+    readable = [path for path in tried if all(_is_readable(path, each.model) for each in models)]
     if not readable:
-        raise InputError(f"{counted(len(some), 'picture')} tried and none can be read, such as {some[0]}")
-    say(f"predict, and its parts, over {counted(len(readable), 'picture')} in {FOLDER_ROUNDS} rounds")
-    turns = []
-    for path, each in fastest.items():
-        measured = Folder(path, each.model.device.name, len(readable))
-        turns.append((each.model, Classifier(each.model), measured))
-        found.folders.append(measured)
-    for number in range(FOLDER_ROUNDS + 1):
-        for model, classifier, measured in turns if number % 2 else turns[::-1]:
-            outcome = predict(classifier, readable, 1, lambda record: None)
-            assert outcome.speed is not None
-            network, _ = network_alone(model, outcome.speed.batch_size, FOLDER_SECONDS / 2)
-            decoding = decoding_alone(model, readable)
-            if number:
-                measured.rates.append(len(readable) / outcome.seconds)
-                measured.network.append(network)
-                measured.decoding.append(decoding)
-                measured.limits.append(limit(network, decoding, measured.device))
-                measured.speed = outcome.speed
+        raise _unreadable(tried)
+    return readable, len(tried) - len(readable)
 
 
-def _can_be_read(path: str, model: Model) -> bool:
+def _time_predict(
+    models: Sequence[_OpenModel], pictures: Sequence[str], progress: Progress
+) -> list[PredictTiming]:
+    """Measure `predict`, the network alone and decoding alone, in rounds."""
+    progress.say(
+        f"measuring `predict` and its parts on {counted(len(pictures), 'picture')} in {PREDICT_ROUNDS} rounds"
+    )
+    timings = [PredictTiming(each.path, each.model.device.name, len(pictures)) for each in models]
+    settings = [
+        (each.model, Classifier(each.model), timing) for each, timing in zip(models, timings, strict=True)
+    ]
+    for number in range(PREDICT_ROUNDS + 1):
+        for model, classifier, timing in settings if number % 2 else settings[::-1]:
+            rate, speed = _run_predict(classifier, pictures)
+            network, _ = network_alone(model, speed.batch_size, PREDICT_SECONDS / 2)
+            decoding = decoding_alone(model, pictures)
+            if number:  # the first round warms up
+                timing.rates.append(rate)
+                timing.network.append(network)
+                timing.decoding.append(decoding)
+                timing.limits.append(limit(network, decoding, timing.device))
+                timing.speed = speed
+    return timings
+
+
+def _run_predict(classifier: Classifier, pictures: Sequence[str]) -> tuple[float, Speed]:
+    """The pictures/s of `predict` without an output, and where its time went."""
+    run = LocalRun(classifier, pictures, topk=1).write_records(lambda record: None)
+    return len(pictures) / run.seconds, run.speed
+
+
+def _is_readable(path: str, model: Model) -> bool:
     try:
-        images.load(path, model.preprocess.resize, model.image_size, model.preprocess.filter)
+        images.load(path, model.preprocess)
     except PictureError:
         return False
     return True
+
+
+def _warn_if_unsteady(figures: Benchmark, progress: Progress) -> None:
+    rates = [timing.rates for timing in figures.networks] + [timing.rates for timing in figures.predictions]
+    ranges = [MedianRange.of(values) for values in rates]
+    widest = max((each.high - each.low) / each.median for each in ranges)
+    if widest > UNSTEADY:
+        progress.say(
+            f"rounds differ by up to {widest:.0%}: the machine is busy; run it again when it is idle"
+        )

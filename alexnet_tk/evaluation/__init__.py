@@ -1,9 +1,9 @@
-"""How good a model is, by the file that is deployed.
+"""How good a model is, measured on the file that is deployed.
 
-Checkpoints, packed sets and drawn matrices need the extra "train"; ONNX files and class folders do not.
+ONNX files and class folders need no extra; checkpoints, packed sets and drawn matrices need "train".
 """
 
-from alexnet_tk.evaluation.figures import Evaluation, Share
+from alexnet_tk.evaluation.figures import Evaluation, Proportion
 from alexnet_tk.evaluation.run import evaluate
 
-__all__ = ["Evaluation", "Share", "evaluate"]
+__all__ = ["Evaluation", "Proportion", "evaluate"]

@@ -1,9 +1,8 @@
-"""What is counted while a model is evaluated, and the figures that follow."""
+"""The figures of an evaluation, and the text in which they are printed."""
 
 from collections import Counter
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
@@ -11,127 +10,152 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.inference.results import Record
+from alexnet_tk.choices import Crops
+from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.speed import Speed
+from alexnet_tk.text import counted, printable
 
-Z = NormalDist().inv_cdf(0.975)  # of the two sides of a 95 % interval
-MISTAKES = 20  # that are kept
+Z = NormalDist().inv_cdf(0.975)  # of a two-sided 95 % interval
+MAX_PRINTED_CLASSES = 40
+MAX_PRINTED_MISTAKES = 5
+MAX_PRINTED_FAILURES = 10
 
 
 @dataclass(frozen=True)
-class Share:
-    """So many of so many pictures, at least one."""
+class Proportion:
+    """A count of pictures out of a total, which is at least 1."""
 
-    hits: int
-    of: int
+    count: int
+    total: int
 
     @property
-    def value(self) -> float:
-        """As a fraction."""
-        return self.hits / self.of
+    def fraction(self) -> float:
+        """The count divided by the total."""
+        return self.count / self.total
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval (1927), which holds near 0 and 1, too."""
-        center = self.value + Z**2 / (2 * self.of)
-        reach = Z * sqrt(self.value * (1 - self.value) / self.of + Z**2 / (4 * self.of**2))
-        low, high = ((center + side) / (1 + Z**2 / self.of) for side in (-reach, reach))
+        """Wilson's 95 % interval of the fraction (1927), which holds near 0 and 1, too."""
+        center = self.fraction + Z**2 / (2 * self.total)
+        reach = Z * sqrt(self.fraction * (1 - self.fraction) / self.total + Z**2 / (4 * self.total**2))
+        low, high = ((center + side) / (1 + Z**2 / self.total) for side in (-reach, reach))
         return max(0.0, low), min(1.0, high)
 
     @property
-    def rest(self) -> "Share":
-        """Those that are left."""
-        return Share(self.of - self.hits, self.of)
+    def complement(self) -> "Proportion":
+        """The other pictures out of the same total."""
+        return Proportion(self.total - self.count, self.total)
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.value:.1%} ({low:.1%} to {high:.1%})"
+        return f"{self.fraction:.1%} ({low:.1%} to {high:.1%})"
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Of the pictures of one class."""
+    """The figures of the pictures of one class."""
 
     label: str
-    top1: Share
-    top5: Share
-    taken_for: str  # the label it is most often mistaken for; "" where there is no mistake
-    times: int
+    top1: Proportion
+    top5: Proportion
+    mistaken_for: str  # the label it is most often mistaken for; "" without a mistake
+    times_mistaken: int  # for that label
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Sums over the pictures so far; rows and columns of the confusion are in the order of the labels."""
+    """The figures of a model, or of several whose probabilities are averaged."""
 
     models: list[Path]
     data: Path
-    crops: int
+    crops: Crops
     labels: list[str]
-    ignored: Counter[str] = field(default_factory=Counter)  # other files, by their ending
-    speeds: list[Speed] = field(default_factory=list)  # where each model's time went
-    seconds: float = 0.0
-    failed: list[tuple[str, str]] = field(default_factory=list)  # pictures that can't be read, and why
-    confusion: NDArray[np.int64] = field(init=False)  # [true, answered]
-    among_five: NDArray[np.int64] = field(init=False)  # of each class: those with their label in the top 5
-    _worst: list[tuple[float, int, Record]] = field(default_factory=list)  # a heap, the least sure first
-    _places: "count[int]" = field(default_factory=count)  # by which equals are told apart
-
-    def __post_init__(self) -> None:
-        classes = len(self.labels)
-        self.confusion = np.zeros((classes, classes), np.int64)
-        self.among_five = np.zeros(classes, np.int64)
-
-    def add(self, truth: int, row: NDArray[np.float32]) -> bool:
-        """Count an answer, the probabilities of all classes; True if it is one of the surest mistakes so far.
-
-        Of equal probabilities the first goes before, as in a prediction's record.
-        """
-        answered, own = int(row.argmax()), row[truth]
-        # Written so that what is no number counts as wrong.
-        before = np.count_nonzero(~(row <= own)) + np.count_nonzero(row[:truth] == own)
-        self.confusion[truth, answered] += 1
-        self.among_five[truth] += before < 5
-        if answered == truth:
-            return False
-        return len(self._worst) < MISTAKES or bool(row[answered] > self._worst[0][0])
-
-    def keep(self, mistake: Record) -> None:
-        """Remember one of the surest mistakes, and forget the least sure of too many."""
-        heappush(self._worst, (mistake.probabilities[0], -next(self._places), mistake))
-        if len(self._worst) > MISTAKES:
-            heappop(self._worst)
+    confusion: NDArray[np.int64]  # pictures by [true class, predicted class], in the order of `labels`
+    top5_correct: NDArray[np.int64]  # of each class, the pictures with their label in the top 5
+    mistakes: list[Record]  # wrong answers, the most confident first, at most `tally.MAX_MISTAKES`
+    failed: list[tuple[str, str]]  # the paths of unreadable pictures, with the reason
+    ignored: Counter[str]  # other files, by their ending
+    speeds: list[Speed]  # where the time of each model went
+    seconds: float
 
     @property
     def pictures(self) -> int:
-        """How many were answered."""
+        """The number of pictures that were answered."""
         return int(self.confusion.sum())
 
     @property
-    def top1(self) -> Share:
-        """How many have their label as the most probable one."""
-        return Share(int(self.confusion.trace()), self.pictures)
+    def top1(self) -> Proportion:
+        """The pictures whose label is the most probable one."""
+        return Proportion(int(self.confusion.trace()), self.pictures)
 
     @property
-    def top5(self) -> Share:
-        """How many have their label among the five most probable ones."""
-        return Share(int(self.among_five.sum()), self.pictures)
-
-    @property
-    def mistakes(self) -> list[Record]:
-        """The wrong answers of which the model is surest, the surest first."""
-        return [record for _, _, record in sorted(self._worst, reverse=True)]
+    def top5(self) -> Proportion:
+        """The pictures whose label is among the five most probable ones."""
+        return Proportion(int(self.top5_correct.sum()), self.pictures)
 
     def classes(self) -> list[ClassFigures]:
-        """Figures of the classes that have pictures, in the order of the labels."""
-        made = []
-        for index, label in enumerate(self.labels):
-            row = self.confusion[index]
-            if (of := int(row.sum())) == 0:
-                continue
-            others = row.copy()
-            others[index] = 0
-            times = int(others.max())
-            taken_for = self.labels[others.argmax()] if times else ""
-            right, among = int(row[index]), int(self.among_five[index])
-            made.append(ClassFigures(label, Share(right, of), Share(among, of), taken_for, times))
-        return made
+        """The figures of each class with pictures, in the order of the labels."""
+        return [self._class_figures(i) for i in range(len(self.labels)) if self.confusion[i].any()]
+
+    def _class_figures(self, index: int) -> ClassFigures:
+        wrong = self.confusion[index].copy()
+        total, correct, wrong[index] = int(wrong.sum()), int(wrong[index]), 0
+        times = int(wrong.max())
+        return ClassFigures(
+            self.labels[index],
+            Proportion(correct, total),
+            Proportion(int(self.top5_correct[index]), total),
+            self.labels[wrong.argmax()] if times else "",
+            times,
+        )
+
+    def summary(self) -> list[str]:
+        """The figures in lines to print: top-1 and top-5, then the classes, then the worst mistakes."""
+        return [*self._accuracy_lines(), *self._class_lines(), *self._mistake_lines()]
+
+    def account(self) -> list[str]:
+        """The run in lines to print: how many pictures in what time, where it went, which pictures failed."""
+        total = self.pictures + len(self.failed)
+        lines = [
+            f"{counted(total, 'picture')} in {self.seconds:.2f} s ({total / self.seconds:,.0f}/s): "
+            f"{self.pictures:,} answered, {len(self.failed):,} failed, "
+            f"{self.ignored.total():,} other files ignored"
+        ]
+        for model, speed in zip(self.models, self.speeds, strict=True):
+            lines.append(f"time{f', {model}' if len(self.models) > 1 else ''}: {speed}")
+        lines += [f"failed: {path}: {error}" for path, error in self.failed[:MAX_PRINTED_FAILURES]]
+        if (more := len(self.failed) - MAX_PRINTED_FAILURES) > 0:
+            lines.append(f"failed: {more:,} more; --output F.json lists all")
+        return lines
+
+    def _accuracy_lines(self) -> Iterator[str]:
+        for name, proportion in (("top-1", self.top1), ("top-5", self.top5)):
+            yield f"{name}  accuracy {proportion}, error {proportion.complement}"
+        crops = "the centre crop" if self.crops == 1 else f"{self.crops} crops averaged"
+        models = "" if len(self.models) == 1 else f" and {len(self.models)} models"
+        yield f"{counted(self.pictures, 'picture')}, {crops}{models}; 95 % intervals (Wilson)"
+
+    def _class_lines(self) -> Iterator[str]:
+        classes = self.classes()
+        if len(classes) > MAX_PRINTED_CLASSES:
+            yield ""
+            yield f"the worst {MAX_PRINTED_CLASSES} of {len(classes):,} classes; --output F.csv lists all"
+            classes = sorted(classes, key=lambda figures: figures.top1.fraction)[:MAX_PRINTED_CLASSES]
+        yield ""
+        yield "top-1   top-5   pictures  class, and what it is most often mistaken for"
+        for figures in classes:
+            mistaken = f", {figures.times_mistaken:,} × {printable(figures.mistaken_for)}"
+            yield (
+                f"{figures.top1.fraction:6.1%}  {figures.top5.fraction:6.1%}  {figures.top1.total:8,}  "
+                f"{printable(figures.label)}{mistaken if figures.times_mistaken else ''}"
+            )
+
+    def _mistake_lines(self) -> Iterator[str]:
+        if self.mistakes:
+            yield ""
+            yield "most confident mistakes"
+        for record in self.mistakes[:MAX_PRINTED_MISTAKES]:
+            yield (
+                f"{record.probabilities[0]:6.1%}  {printable(record.labels[0])} instead of "
+                f"{printable(record.truth)}: {printable(record.path)}"
+            )

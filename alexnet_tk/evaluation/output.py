@@ -1,4 +1,4 @@
-"""Figures as text, as tables and as JSON."""
+"""The files that an evaluation writes."""
 
 import csv
 import json
@@ -7,123 +7,89 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet_tk.errors import OutputError, UsageError, counted, printable
-from alexnet_tk.evaluation.figures import Evaluation, Share
+from alexnet_tk.errors import UsageError
+from alexnet_tk.evaluation.figures import Evaluation, Proportion
 from alexnet_tk.files import refuse_existing, replacing, sha256
-from alexnet_tk.inference.results import Record
-
-MOST_CLASSES = 40  # that are listed in the text
-MOST_MISTAKES = 5
-
-
-def text(evaluation: Evaluation) -> list[str]:
-    """The figures in lines for a person: first top-1 and top-5, then the classes, then the worst mistakes."""
-    lines = [
-        f"{name}  accuracy {share}, error {share.rest}"
-        for name, share in (("top-1", evaluation.top1), ("top-5", evaluation.top5))
-    ]
-    crops = "the centre crop" if evaluation.crops == 1 else f"{evaluation.crops} crops averaged"
-    of = "" if len(evaluation.models) == 1 else f" and {len(evaluation.models)} models"
-    lines.append(f"{counted(evaluation.pictures, 'picture')}, {crops}{of}; 95 % intervals (Wilson)")
-    classes = evaluation.classes()
-    shown = classes
-    if len(classes) > MOST_CLASSES:
-        shown = sorted(classes, key=lambda each: each.top1.value)[:MOST_CLASSES]
-        lines += ["", f"the worst {MOST_CLASSES} of {len(classes):,} classes; --output tells of all"]
-    lines += ["", "top-1   top-5   pictures  class, and what it is most often taken for"]
-    for each in shown:
-        taken = f", {each.times:,} × {printable(each.taken_for)}" if each.times else ""
-        shares = f"{each.top1.value:6.1%}  {each.top5.value:6.1%}  {each.top1.of:8,}"
-        lines.append(f"{shares}  {printable(each.label)}{taken}")
-    if mistakes := evaluation.mistakes[:MOST_MISTAKES]:
-        lines += ["", "surest of its wrong answers"]
-        lines += [
-            f"{each.probabilities[0]:6.1%}  {printable(each.labels[0])}, but it is {printable(each.truth)}: "
-            f"{printable(each.path)}"
-            for each in mistakes
-        ]
-    return lines
+from alexnet_tk.inference.record import Record
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files that are to be written."""
+    """The files to write."""
 
-    output: Path | None
+    figures: Path | None
     confusion: Sequence[Path]
-    report: Path | None
+    report: Path | None  # written while the pictures are answered, and not by `write`
 
     def refuse(self, models: Sequence[Path], overwrite: bool) -> None:
-        """Raise `UsageError` or `OutputError` where one of them can't become a new file; before the work."""
-        files = [each for each in (self.output, *self.confusion, self.report) if each is not None]
-        if self.output is not None and self.output.suffix.lower() not in (".csv", ".json"):
-            raise UsageError(f"--output {self.output} ends in neither .csv nor .json")
-        for each in self.confusion:
-            if each.suffix.lower() not in (".csv", ".png"):
-                raise UsageError(f"--confusion {each} ends in neither .csv nor .png")
-            if each.suffix.lower() == ".png":
-                import alexnet_tk.training.plots  # noqa: F401  missing, it should be told before the work
-        if len({each.resolve() for each in files}) < len(files):
+        """Raise `UsageError` or `OutputError` if one of them can't become a new file; for before the work."""
+        if self.figures is not None and self.figures.suffix.lower() not in (".csv", ".json"):
+            raise UsageError(f"--output {self.figures} ends in neither .csv nor .json; give it one of them")
+        for path in self.confusion:
+            if path.suffix.lower() not in (".csv", ".png"):
+                raise UsageError(f"--confusion {path} ends in neither .csv nor .png; give it one of them")
+            if path.suffix.lower() == ".png":
+                import alexnet_tk.training.plots  # noqa: F401  if matplotlib is missing, fail before the work
+        paths = [path for path in (self.figures, *self.confusion, self.report) if path is not None]
+        if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError("two outputs have the same name; give each its own")
-        for each in files:
-            if each.exists() and any(model.exists() and each.samefile(model) for model in models):
-                raise OutputError(f"{each} is the model itself; name another file for the output")
-            refuse_existing(each, overwrite)
+        for path in paths:
+            refuse_existing(path, overwrite, source=models)
 
     def write(self, evaluation: Evaluation) -> None:
-        """Write all but the report, which is written as the pictures come; raises `OutputError`."""
-        if self.output is not None and self.output.suffix.lower() == ".csv":
-            _write_csv(self.output, _class_rows(evaluation))
-        elif self.output is not None:
-            with replacing(self.output) as part:
+        """Write the figures and the confusion matrix; raises `OutputError`."""
+        if self.figures is not None and self.figures.suffix.lower() == ".csv":
+            _write_csv(self.figures, _class_rows(evaluation))
+        elif self.figures is not None:
+            with replacing(self.figures) as part:
                 part.write_text(json.dumps(to_dict(evaluation)) + "\n", encoding="utf-8")
-        for each in self.confusion:
-            if each.suffix.lower() == ".csv":
-                _write_csv(each, _confusion_rows(evaluation))
+        for path in self.confusion:
+            if path.suffix.lower() == ".csv":
+                _write_csv(path, _confusion_rows(evaluation))
             else:
                 from alexnet_tk.training.plots import draw_confusion
 
-                draw_confusion(evaluation.confusion, evaluation.labels, each, title=str(evaluation.data))
+                draw_confusion(evaluation.confusion, evaluation.labels, path, title=str(evaluation.data))
 
 
 def to_dict(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything, in plain values; paths that are no UTF-8 keep their surrogate escapes."""
+    """Everything in plain values; paths that are not UTF-8 keep their surrogate escapes."""
     return {
         "models": [
-            {"path": str(each), "bytes": each.stat().st_size, "sha256": sha256(each)}
-            for each in evaluation.models
+            {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in evaluation.models
         ],
         "data": str(evaluation.data),
         "crops": evaluation.crops,
         "pictures": evaluation.pictures,
         "failed": [{"path": path, "error": error} for path, error in evaluation.failed],
-        "top1": _share(evaluation.top1),
-        "top5": _share(evaluation.top5),
+        "top1": _proportion(evaluation.top1),
+        "top5": _proportion(evaluation.top5),
         "classes": [
             {
-                "label": each.label,
-                "pictures": each.top1.of,
-                "top1": _share(each.top1),
-                "top5": _share(each.top5),
-                "taken_for": each.taken_for,
-                "times": each.times,
+                "label": figures.label,
+                "pictures": figures.top1.total,
+                "top1": _proportion(figures.top1),
+                "top5": _proportion(figures.top5),
+                "taken_for": figures.mistaken_for,
+                "times": figures.times_mistaken,
             }
-            for each in evaluation.classes()
+            for figures in evaluation.classes()
         ],
         "labels": evaluation.labels,
         "confusion": evaluation.confusion.tolist(),
-        "mistakes": [_mistake(each) for each in evaluation.mistakes],
+        "mistakes": [_mistake(record) for record in evaluation.mistakes],
         "seconds": evaluation.seconds,
     }
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _proportion(correct: Proportion) -> dict[str, Any]:
     return {
-        "correct": share.hits,
-        "accuracy": share.value,
-        "accuracy_interval": list(share.interval),
-        "error": share.rest.value,
-        "error_interval": list(share.rest.interval),
+        "correct": correct.count,
+        "accuracy": correct.fraction,
+        "accuracy_interval": list(correct.interval),
+        "error": correct.complement.fraction,
+        "error_interval": list(correct.complement.interval),
     }
 
 
@@ -137,22 +103,19 @@ def _mistake(record: Record) -> dict[str, Any]:
 
 
 def _class_rows(evaluation: Evaluation) -> Iterable[list[object]]:
-    yield [
-        "label",
-        "pictures",
-        *(f"{name}{end}" for name in ("top1", "top5") for end in ("", "_low", "_high")),
-        "taken_for",
-        "times",
-    ]
-    for each in evaluation.classes():
-        shares = [
-            f"{value:.6g}" for share in (each.top1, each.top5) for value in (share.value, *share.interval)
+    columns = [f"{name}{end}" for name in ("top1", "top5") for end in ("", "_low", "_high")]
+    yield ["label", "pictures", *columns, "taken_for", "times"]
+    for figures in evaluation.classes():
+        numbers = [
+            f"{number:.6g}"
+            for proportion in (figures.top1, figures.top5)
+            for number in (proportion.fraction, *proportion.interval)
         ]
-        yield [each.label, each.top1.of, *shares, each.taken_for, each.times]
+        yield [figures.label, figures.top1.total, *numbers, figures.mistaken_for, figures.times_mistaken]
 
 
 def _confusion_rows(evaluation: Evaluation) -> Iterable[list[object]]:
-    """True labels down, answered ones across."""
+    """A row for each true label, a column for each predicted one."""
     yield ["true label", *evaluation.labels]
     for label, row in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True):
         yield [label, *row]

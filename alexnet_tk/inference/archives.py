@@ -12,8 +12,8 @@ from alexnet_tk.errors import InputError, PictureError
 
 ENDINGS = (".zip", ".tar")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
-OPEN = 64  # zip files at a time; a process may have some 1,000 files open
-MOST = 2**30  # bytes of a file in an archive; a zip of a few kilobytes may hold terabytes
+OPEN_ZIPS = 64  # at a time; a process may have some 1,000 files open
+LARGEST_MEMBER = 2**30  # bytes, unpacked; a zip of a few kilobytes may hold terabytes
 
 
 class Member(str):
@@ -32,11 +32,11 @@ class Member(str):
 
     def read(self) -> bytes:
         """What the file holds; raises `PictureError`."""
-        if self.size > MOST:
-            raise PictureError(f"more than {MOST:,} bytes in an archive")
+        if self.size > LARGEST_MEMBER:
+            raise PictureError(f"more than {LARGEST_MEMBER:,} bytes in an archive")
         try:
             content = self._read()
-        # zipfile meets broken and encrypted members with as many errors as there are packers.
+        # zipfile raises almost any error for a broken or encrypted member.
         except PictureError:
             raise
         except Exception as error:
@@ -50,7 +50,7 @@ class Member(str):
 
 
 def members(path: str) -> list[Member]:
-    """The files in an archive as they stand in it, without hidden ones, links and devices.
+    """The files in an archive in its order, without hidden ones, links and devices.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def members(path: str) -> list[Member]:
 
 
 def is_archive(path: str) -> bool:
-    """Whether a file that is named is an archive, by its ending; raises `InputError` for compressed tars."""
+    """Whether the ending is that of an archive; raises `InputError` for a tar compressed as a whole."""
     if path.lower().endswith(COMPRESSED):
         raise InputError(
             f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
@@ -76,8 +76,8 @@ def is_archive(path: str) -> bool:
 
 
 def _in_zip(path: str) -> list[Member]:
-    told = os.stat(path)  # noqa: PTH116  a path may be no UTF-8
-    archive = partial(_zip, path, (told.st_ino, told.st_size, told.st_mtime_ns))
+    status = os.stat(path)  # noqa: PTH116  a path may not be UTF-8
+    archive = partial(_zip, path, (status.st_ino, status.st_size, status.st_mtime_ns))
     return [
         Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each))
         for each in archive().infolist()
@@ -85,50 +85,50 @@ def _in_zip(path: str) -> list[Member]:
     ]
 
 
-@lru_cache(OPEN)
+@lru_cache(OPEN_ZIPS)
 def _zip(path: str, version: tuple[int, ...]) -> zipfile.ZipFile:
-    """Opened, which takes reading its table of contents; one that drops out is closed after its last read."""
+    """An open zip file, whose contents are listed once; it closes after its last read, if not before."""
     return zipfile.ZipFile(path)
 
 
-def _read_zipped(archive: Callable[[], zipfile.ZipFile], told: zipfile.ZipInfo) -> bytes:
-    if told.flag_bits & 0x1:  # APPNOTE.TXT, section 4.4.4
+def _read_zipped(archive: Callable[[], zipfile.ZipFile], info: zipfile.ZipInfo) -> bytes:
+    if info.flag_bits & 0x1:  # APPNOTE.TXT, section 4.4.4
         raise PictureError("encrypted in its archive")
-    return archive().read(told)  # in several threads they take turns
+    return archive().read(info)  # threads take turns
 
 
 def _in_tar(path: str) -> list[Member]:
     with tarfile.open(path, "r:") as archive:
         found = [_in_place(path, archive, each) for each in archive if each.isreg() or each.islnk()]
         end = archive.offset
-    # tarfile takes a damaged header for the end, which is a block of zeros.
+    # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
     if _read_part(path, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
     return found
 
 
-def _in_place(path: str, archive: tarfile.TarFile, told: tarfile.TarInfo) -> Member:
-    """A file of a tar; a hard link is the file before it that it names."""
-    content = told
-    if told.islnk():
+def _in_place(path: str, archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    """A file of a tar; a hard link stands for the earlier file that it names."""
+    content = info
+    if info.islnk():
         try:
-            content = archive.getmember(told.linkname)
+            content = archive.getmember(info.linkname)
         except KeyError:
-            raise tarfile.ReadError(f"{told.name} is a link to what is not there") from None
+            raise tarfile.ReadError(f"{info.name} is a link to a file that is not in the archive") from None
     read = partial(_read_part, path, content.offset_data, content.size)
     if content.issparse():  # its holes are left out of the archive
         read = partial(_read_sparse, path, content)
-    return Member.of(path, told.name, content.size, read)
+    return Member.of(path, info.name, content.size, read)
 
 
-def _read_sparse(path: str, told: tarfile.TarInfo) -> bytes:
+def _read_sparse(path: str, info: tarfile.TarInfo) -> bytes:
     with tarfile.open(path, "r:") as archive:
-        file = archive.extractfile(told)
+        file = archive.extractfile(info)
         return b"" if file is None else file.read()
 
 
 def _read_part(path: str, begin: int, size: int) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123  a path may be no UTF-8
+    with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
         file.seek(begin)
         return file.read(size)
 

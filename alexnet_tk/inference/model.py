@@ -1,4 +1,4 @@
-"""An opened ONNX file: what it says of itself, and its answers for pictures.
+"""An open ONNX file: its metadata, and its answers for pictures.
 
 This module also holds the names that export/onnx.py writes and prediction reads.
 """
@@ -12,37 +12,41 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from alexnet_tk.choices import ChannelOrder, InputKind
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.session import Device, open_session, reason
-from alexnet_tk.recipe import RGB, Preprocess, Recipe
+from alexnet_tk.preprocess import RGB, Preprocess
+from alexnet_tk.recipe import Recipe
 
-FORMAT = "alexnet-tk.onnx/1"
-PREFIX = "alexnet_tk."  # of the names of metadata
-INPUT = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3, S, S), normalised
-OUTPUT = "probabilities"  # float32 (batch, classes)
+ONNX_FORMAT = "alexnet-tk.onnx/1"
+METADATA_PREFIX = "alexnet_tk."  # of the keys of metadata
+INPUT_NAME = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3, S, S), normalised
+OUTPUT_NAME = "probabilities"  # float32 (batch, classes)
 
-InputKind = Literal["uint8", "float"]
+# Of the metadata "preprocess", a published contract; recipes read "color" as their "channel_order".
+PREPROCESS_KEYS = ("resize", "filter", "color", "mean", "std")
 TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a file takes, and how pictures become it."""
+    """The input of a file, and how pictures become it."""
 
     name: str
     type: str  # ONNX Runtime's name of it, one of `TYPES`
     layout: Literal["NHWC", "NCHW"]
-    color: Literal["RGB", "BGR"]  # the order of the channels
-    mean: RGB = (0.0, 0.0, 0.0)  # subtracted from floats; integers are left to the file
+    channel_order: ChannelOrder
+    mean: RGB = (0.0, 0.0, 0.0)  # subtracted where the input is float; with uint8 the file does it
     std: RGB = (1.0, 1.0, 1.0)
 
     @classmethod
     def ours(cls, kind: InputKind, preprocess: Preprocess) -> "Input":
-        """What a file of ours takes: pictures as they are, or with all of the preprocessing done."""
+        """The input of a file of ours: pictures as they are, or with all of the preprocessing done."""
         if kind == "uint8":
-            return cls(INPUT, "tensor(uint8)", "NHWC", "RGB")
-        assert preprocess.mean != "dataset"
-        return cls(INPUT, "tensor(float)", "NCHW", preprocess.color, preprocess.mean, preprocess.std)
+            return cls(INPUT_NAME, "tensor(uint8)", "NHWC", "RGB")
+        return cls(
+            INPUT_NAME, "tensor(float)", "NCHW", preprocess.channel_order, preprocess.mean, preprocess.std
+        )
 
     def shape(self, size: int) -> list[int]:
         """Of one picture."""
@@ -54,13 +58,13 @@ class Input:
         if self.type != "tensor(uint8)":
             x = (x - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
             x = x.astype(TYPES[self.type], copy=False)
-        if self.color == "BGR":
+        if self.channel_order == "BGR":
             x = x[..., ::-1]
         return np.ascontiguousarray(x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2))
 
 
 class Session(Protocol):
-    """What computes: ONNX Runtime's session, or what stands in for it."""
+    """What computes: ONNX Runtime's session, or one with the same method."""
 
     def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
         """An array for each output."""
@@ -68,18 +72,22 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Model:
-    """An opened file; calling `run` from several threads at once is safe."""
+    """An open file; calling `run` from several threads at once is safe."""
 
     session: Session
     device: Device
     labels: list[str]
     preprocess: Preprocess
-    image_size: int
     input: Input
     batch: int | None  # the only batch size that the file takes; None: any
-    metadata: dict[str, Any]  # all that the file says of itself, without the prefix "alexnet_tk."
-    output: str = OUTPUT
-    softmax: bool = False  # whether the file gives scores, of which probabilities are to be made
+    metadata: dict[str, Any]  # of the file, without the prefix "alexnet_tk."
+    output: str = OUTPUT_NAME
+    softmax: bool = False  # whether the output is scores, still to be made probabilities
+
+    @property
+    def image_size(self) -> int:
+        """The side of a picture as the network takes it, pixels."""
+        return self.preprocess.crop
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
@@ -124,27 +132,24 @@ def open_model(path: Path, device: str = "auto") -> Model:
     session, chosen = open_session(path, device)
     try:
         metadata = {
-            key.removeprefix(PREFIX): json.loads(value)
+            key.removeprefix(METADATA_PREFIX): json.loads(value)
             for key, value in session.get_modelmeta().custom_metadata_map.items()
-            if key.startswith(PREFIX)
+            if key.startswith(METADATA_PREFIX)
         }
-        if metadata["format"] != FORMAT:
+        if metadata["format"] != ONNX_FORMAT:
             raise ModelError(
-                f"{path} has the format {metadata['format']!r}, this version reads {FORMAT!r}; "
+                f"{path} has the format {metadata['format']!r}, this version reads {ONNX_FORMAT!r}; "
                 "export it again"
             )
-        labels, preprocess = metadata["labels"], metadata["preprocess"]
-        if preprocess["crop"] != metadata["network"]["image_size"]:
+        labels, told = metadata["labels"], metadata["preprocess"]
+        if told["crop"] != metadata["network"]["image_size"]:
             raise ValueError("its preprocessing and its network disagree on the size of a picture")
-        kind: InputKind = "uint8" if preprocess["in_graph"] else "float"
-        recipe = Recipe.from_dict(
-            {
-                "network": metadata["network"],
-                "preprocess": {key: preprocess[key] for key in ("resize", "filter", "color", "mean", "std")},
-            }
-        )
+        kind: InputKind = "uint8" if told["in_graph"] else "float"
+        table = {key: told[key] for key in PREPROCESS_KEYS}
+        recipe = Recipe.from_dict({"network": metadata["network"], "preprocess": table})
         if recipe.preprocess.mean == "dataset":
-            raise ValueError("its mean is no number")
+            raise ValueError("its mean is not a number")
+        preprocess = recipe.resolve(recipe.preprocess.mean)
     except KeyError as error:
         raise ModelError(
             f"{path} has no metadata of alexnet-tk ({error.args[0]} is missing), so its preprocessing and "
@@ -153,31 +158,28 @@ def open_model(path: Path, device: str = "auto") -> Model:
         ) from None
     except (ValueError, TypeError, RecursionError, RecipeError) as error:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
-    size = recipe.network.image_size
-    takes = Input.ours(kind, recipe.preprocess)
-    _check_shapes(path, session, labels, metadata.get("label_ids", []), size, takes)
+    takes = Input.ours(kind, preprocess)
+    _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes)
     batch = session.get_inputs()[0].shape[0]
     return Model(
         session,
         chosen,
         labels,
-        recipe.preprocess,
-        size,
+        preprocess,
         takes,
         batch if isinstance(batch, int) else None,
         metadata,
     )
 
 
-def preprocess_metadata(preprocess: Preprocess, size: int, kind: InputKind) -> dict[str, Any]:
-    """What a file says of its preprocessing, whose mean is numbers; `open_model` reads it back."""
-    assert preprocess.mean != "dataset"
+def preprocess_metadata(preprocess: Preprocess, kind: InputKind) -> dict[str, Any]:
+    """What a file says of its preprocessing; `open_model` reads it back."""
     return {
         "resize": preprocess.resize,
-        "crop": size,
+        "crop": preprocess.crop,
         "filter": preprocess.filter,
         "orientation": "exif",
-        "color": preprocess.color,
+        "color": preprocess.channel_order,
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
         # What the graph does itself. With "float" all of it is the caller's, in this order: subtract the mean
@@ -202,14 +204,14 @@ def _check_shapes(
         raise ModelError(f"{path} has broken metadata: its label_ids are no list of ids; export it again")
     takes = [(each.name, each.type, each.shape[1:]) for each in session.get_inputs()]
     shape = input.shape(size)
-    if takes != [(INPUT, input.type, shape)]:
+    if takes != [(INPUT_NAME, input.type, shape)]:
         raise ModelError(
-            f"{path} does not take {input.type} (batch, {', '.join(map(str, shape))}) as {INPUT!r}, as it "
-            "says it does; export it again"
+            f"{path} does not take {input.type} (batch, {', '.join(map(str, shape))}) as {INPUT_NAME!r}, "
+            "though its metadata says so; export it again"
         )
     gives = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]
-    if gives != [(OUTPUT, "tensor(float)", [len(labels)])]:
+    if gives != [(OUTPUT_NAME, "tensor(float)", [len(labels)])]:
         raise ModelError(
-            f"{path} does not give {OUTPUT!r} (batch, {len(labels)}) for its {len(labels)} labels; "
+            f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels; "
             "export it again"
         )

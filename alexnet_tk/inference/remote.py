@@ -1,7 +1,7 @@
 """Pictures named by URL (s3://, gs://, abfs://, hdfs://, file://), through pyarrow's file systems.
 
-A URL is percent-encoded, as everywhere: `files_below` encodes names, so what it gives can be named again.
-What stands behind a `?` (a region, an endpoint) is pyarrow's to read, and goes with every file.
+URLs are percent-encoded, as everywhere: `files_below` encodes names, so that its results are URLs again.
+What follows a `?` (a region, an endpoint) is for pyarrow, and is kept with every file.
 """
 
 import io
@@ -14,25 +14,26 @@ from urllib.parse import quote, unquote, urlsplit
 from alexnet_tk.errors import InputError, MissingExtraError, PictureError
 from alexnet_tk.images import WHOLE
 from alexnet_tk.inference.archives import is_archive
+from alexnet_tk.text import one_line
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 
 def is_url(path: str) -> bool:
-    """Whether it names something by a scheme; one letter is a drive of Windows."""
+    """Whether a path begins with a scheme; a scheme of one letter is a drive of Windows."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) is not None
 
 
 @dataclass
-class Files:
+class RemoteFiles:
     """What a URL stands for: itself, where it is a file, or the files below it with their names."""
 
     named: list[str] = field(default_factory=list)
     below: list[tuple[str, str]] = field(default_factory=list)
 
 
-def files_below(url: str) -> Files:
+def files_below(url: str) -> RemoteFiles:
     """The files at or below a URL in the order of a local folder's, without hidden ones.
 
     Raises
@@ -50,16 +51,16 @@ def files_below(url: str) -> Files:
             system.get_file_info(FileSelector(path, recursive=True)) if kind == FileType.Directory else []
         )
     except (OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{url} can't be listed: {_first_line(error)}") from error
+        raise InputError(f"{url} can't be listed: {one_line(error)}") from error
     if kind == FileType.NotFound:
         raise InputError(f"{url} does not exist; name files or folders of pictures")
     if kind == FileType.File:
         if is_archive(path):
             raise InputError(f"{url} is an archive, which is read in place from disks only; copy it to one")
-        return Files([url])
+        return RemoteFiles([url])
     folder, mark, query = url.partition("?")
     names = (each.path[len(path) :].strip("/").split("/") for each in inside if each.type == FileType.File)
-    return Files(
+    return RemoteFiles(
         below=[
             (f"{folder.rstrip('/')}/{quote('/'.join(parts))}{mark}{query}", parts[-1])
             for parts in sorted(names)
@@ -84,7 +85,7 @@ def open_url(url: str) -> IO[bytes]:
     except ModuleNotFoundError as error:
         raise PictureError(str(MissingExtraError.of(error) or error)) from None
     except (OSError, ValueError, NotImplementedError) as error:
-        raise PictureError(f"can't be read: {_first_line(error)}") from error
+        raise PictureError(f"can't be read: {one_line(error)}") from error
     if not content:
         raise PictureError("empty file")
     return io.BytesIO(content)
@@ -104,7 +105,3 @@ def _file_system(root: str) -> "tuple[FileSystem, str]":
     from pyarrow.fs import FileSystem
 
     return FileSystem.from_uri(root)  # type: ignore[no-any-return]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

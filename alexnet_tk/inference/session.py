@@ -14,6 +14,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from alexnet_tk.choices import Arithmetic
 from alexnet_tk.errors import DeviceError, ModelError, UsageError
 
 
@@ -23,6 +24,21 @@ class Device:
 
     name: str
     why: str
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is an NVIDIA GPU."""
+        return self.name.startswith("cuda")
+
+    @property
+    def kind(self) -> str:
+        """The name without a number: devices of one kind give the same answers."""
+        return self.name.partition(":")[0]
+
+
+def arithmetic(kind: str) -> Arithmetic:
+    """How a kind of device computes products of float32: ONNX Runtime's CUDA provider takes TF32."""
+    return "tf32" if kind == "cuda" else "exact"
 
 
 def open_session(path: Path, device: str = "auto") -> tuple[ort.InferenceSession, Device]:
@@ -61,7 +77,7 @@ def open_session(path: Path, device: str = "auto") -> tuple[ort.InferenceSession
             raise DeviceError(f"--device {device}: {problem}; --device cpu works everywhere")
         why = str(problem)
     options = _options()
-    # One thread a session run: the workers that call it are as many as there are cores.
+    # One thread for each run of the session: there are as many workers that call it as cores.
     options.intra_op_num_threads = 1
     return _session(path, options, ["CPUExecutionProvider"]), Device("cpu", why)
 
@@ -72,10 +88,10 @@ def _try_cuda(path: Path, index: int) -> tuple[ort.InferenceSession | None, str 
         return None, "this onnxruntime has no CUDA provider; pip install onnxruntime-gpu"
     options = _options()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    # Every new input shape costs a search for convolution algorithms; HEURISTIC searches least.
+    # Every new input shape costs a search for convolution algorithms; HEURISTIC is the cheapest.
     provider = ("CUDAExecutionProvider", {"device_id": index, "cudnn_conv_algo_search": "HEURISTIC"})
     with native_log() as log:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints there which libraries it misses
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints which libraries are missing
             ort.preload_dlls()
         try:
             return _session(path, options, [provider]), None
@@ -87,7 +103,7 @@ def _try_cuda(path: Path, index: int) -> tuple[ort.InferenceSession | None, str 
 
 
 def _no_driver() -> str | None:
-    """What to say where there is no NVIDIA driver; asked first, since it costs nothing."""
+    """The problem where there is no NVIDIA driver, else None; asked first, since it costs nothing."""
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         ctypes.CDLL(library)
@@ -104,7 +120,7 @@ def _options() -> ort.SessionOptions:
 
 def _session(path: Path, options: ort.SessionOptions, providers: list[Any]) -> ort.InferenceSession:
     try:
-        # ONNX Runtime takes paths as UTF-8; a name that is none goes in as bytes.
+        # ONNX Runtime takes paths in UTF-8 only; a file with another name is handed over as bytes.
         odd = any("\ud800" <= each <= "\udfff" for each in os.fspath(path))
         return ort.InferenceSession(path.read_bytes() if odd else path, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no class of their own
@@ -114,15 +130,15 @@ def _session(path: Path, options: ort.SessionOptions, providers: list[Any]) -> o
 
 
 def reason(error: Exception) -> str:
-    """The first line of what ONNX Runtime says, without its codes; its exceptions share no class."""
+    """The first line of an ONNX Runtime error, without its codes; its exceptions share no class."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
-    text = re.sub(r"/\S+:\d+ [^\n]*?\) (?=[A-Z])", " ", text)  # the line of its source, with a signature
+    text = re.sub(r"/\S+:\d+ [^\n]*?\) (?=[A-Z])", " ", text)  # a line of its source code
     return text.splitlines()[0] if text else type(error).__name__
 
 
 @contextlib.contextmanager
 def native_log() -> Iterator[Any]:
-    """Keeps what native code writes to stderr; the value is a function that returns it afterwards."""
+    """Capture what native code writes to stderr; the value is a function that returns it afterwards."""
     kept: list[str] = []
     sys.stderr.flush()
     saved = os.dup(2)

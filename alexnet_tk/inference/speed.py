@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes, what bounds it and what would help."""
+"""Where the time of a prediction goes, what limits it, and what would help."""
 
 from array import array
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import numpy as np
 
 @dataclass
 class Speed:
-    """The seconds that the stages of a run took, each summed over the threads that share it."""
+    """The seconds that each stage of a run took, summed over its threads."""
 
     workers: int
     batch_size: int
-    cuda: bool = False  # then one thread feeds the device, while the workers read and decode
+    cuda: bool = False  # then one thread runs the network, while the workers read and decode
     precision: str | None = None  # of the ONNX file, where it says
     read: float = 0.0
     decode: float = 0.0
@@ -28,7 +28,7 @@ class Speed:
         self.batches.append(read + decode + infer)
 
     def bound(self) -> str:
-        """The stage that the others wait for: the one whose threads are busy longest."""
+        """The stage that the others wait for: that whose threads are busy longest."""
         busy = {
             "read": self.read / self.workers,
             "decode": self.decode / self.workers,

@@ -1,1 +1,1 @@
-"""What is computed: the layers of AlexNet and its local response normalisation."""
+"""The network: the layers of AlexNet and its local response normalisation. Needs torch."""

@@ -1,10 +1,10 @@
 """The dual-tower AlexNet of 2012, from pixels to probabilities.
 
-    pictures (N, S, S, 3)  →  normalise  →  AlexNet  →  softmax  →  probabilities (N, classes)
+    pictures (N, S, S, 3)  →  normalise  →  AlexNet  →  softmax  →  probabilities (N, num_classes)
 
 In the comments: N pictures of S×S pixels; shapes are (N, C, H, W) of the full model, S = 224. A layer
 of two towers holds both in one tensor, as a grouped convolution does: tower r of T owns the rows
-from r·M/T to (r+1)·M/T of every weight and bias. Nothing here knows of more than one device.
+from r·M/T to (r+1)·M/T of every weight and bias. Nothing here depends on the number of devices.
 """
 
 from math import sqrt
@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alexnet_tk.choices import ChannelOrder
+from alexnet_tk.geometry import LAYERS, LRN, POOL_KERNEL, POOL_STRIDE, Network, convolutions, fully_connected
 from alexnet_tk.network.lrn import local_response_norm
-from alexnet_tk.recipe import LRN, RGB, Network
+from alexnet_tk.preprocess import Preprocess
 
-# σ of the weights and value of the biases, for every layer. "paper": section 5. "caffe": the paper's with
-# biases of 0.1, the known cure where a bias of 1 leaves the loss at ln(classes). "he": σ = sqrt(2 / fan-in),
-# He et al. 2015, which needs no luck on small data.
+# σ of the weights and the value of the biases, by layer. "paper": section 5. "caffe": the paper's with biases
+# of 0.1, the known cure where biases of 1 leave the loss at ln(num_classes). "he": σ = sqrt(2 / fan-in),
+# He et al. 2015, which starts reliably on small data.
 INITIAL_VALUES: dict[str, dict[str, tuple[float | Literal["he"], float]]] = {
     "paper": {
         "c1": (0.01, 0.0),
@@ -41,12 +43,12 @@ INITIAL_VALUES: dict[str, dict[str, tuple[float | Literal["he"], float]]] = {
         "f7": (0.01, 0.1),
         "f8": (0.01, 0.0),
     },
-    "he": dict.fromkeys(("c1", "c2", "c3", "c4", "c5", "f6", "f7", "f8"), ("he", 0.0)),
+    "he": dict.fromkeys(LAYERS, ("he", 0.0)),
 }
 
 
 class LocalResponseNorm(nn.Module):
-    """Section 3.3, over the maps of each tower; (N, C, H, W) to the same."""
+    """LRN within each tower (section 3.3); (N, C, H, W) to the same shape."""
 
     def __init__(self, lrn: LRN, towers: int) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class LocalResponseNorm(nn.Module):
         self.towers = 1 if lrn.across_towers else towers
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise; an LRN that the recipe turned off passes its input through."""
+        """Normalise; where the recipe turns LRN off, return the input."""
         if not self.lrn.enabled:
             return x
         lrn = self.lrn
@@ -63,38 +65,48 @@ class LocalResponseNorm(nn.Module):
 
 
 class AlexNet(nn.Module):
-    """The eight layers of section 3.5; input float (N, 3, S, S), output logits (N, classes)."""
+    """The eight layers of section 3.5; input float (N, 3, S, S), output logits (N, num_classes)."""
 
-    def __init__(self, network: Network, classes: int) -> None:
+    c1: nn.Conv2d
+    c2: nn.Conv2d
+    c3: nn.Conv2d
+    c4: nn.Conv2d
+    c5: nn.Conv2d
+    f6: nn.Linear
+    f7: nn.Linear
+    f8: nn.Linear
+
+    def __init__(self, network: Network, num_classes: int) -> None:
         super().__init__()
         self.network = network
-        towers, (m1, m2, m3, m4, m5), (h6, h7) = network.towers, network.channels, network.hidden
-        final = network.sizes()["pool5"]
-
-        self.c1 = nn.Conv2d(3, m1, network.c1.kernel, network.c1.stride, network.c1.padding)
-        self.c2 = nn.Conv2d(m1, m2, 5, padding=2, groups=towers)
-        self.c3 = nn.Conv2d(m2, m3, 3, padding=1)  # the one convolution that reads all towers
-        self.c4 = nn.Conv2d(m3, m4, 3, padding=1, groups=towers)
-        self.c5 = nn.Conv2d(m4, m5, 3, padding=1, groups=towers)
-        self.f6 = nn.Linear(m5 * final * final, h6)
-        self.f7 = nn.Linear(h6, h7)
-        self.f8 = nn.Linear(h7, classes)
-
-        self.norm = LocalResponseNorm(network.lrn, towers)
-        self.pool = nn.MaxPool2d(3, 2, ceil_mode=network.pool_ceil)
+        for name, layer in convolutions(network).items():
+            convolution = nn.Conv2d(
+                layer.inputs,
+                layer.outputs,
+                layer.kernel,
+                layer.stride,
+                layer.padding,
+                groups=layer.groups,
+            )
+            self.add_module(name, convolution)
+        for name, units in fully_connected(network, num_classes).items():
+            self.add_module(name, nn.Linear(units.inputs, units.outputs))
+        self.norm = LocalResponseNorm(network.lrn, network.towers)
+        self.pool = nn.MaxPool2d(POOL_KERNEL, POOL_STRIDE, ceil_mode=network.pool_ceil)
 
     def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Logits (N, classes) of normalised pictures (N, 3, S, S).
+        """Logits (N, num_classes) of normalised pictures (N, 3, S, S); `masks` as for `features`."""
+        return self.head(self.features(x, masks))
 
-        `masks`, as `dropout_masks` draws them, are for training. A network that lacks one half of its layers
-        passes its input through that half, so that it can be one stage of two.
+    def features(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
+        """f7's activations after ReLU, (N, 4096), of normalised pictures (N, 3, S, S).
+
+        In training, `masks` from `dropout_masks` multiply f6's and f7's activations.
         """
-        if hasattr(self, "c1"):
-            x = self.convolutions(x)  # (N, 9216)
-        return self.fully_connected(x, masks) if hasattr(self, "f6") else x
+        return self.hidden(self.pooled_maps(x), masks)
 
-    def convolutions(self, x: Tensor) -> Tensor:
-        """What c1 to c5 make of normalised pictures (N, 3, S, S): (N, 9216)."""
+    def pooled_maps(self, x: Tensor) -> Tensor:
+        """The maps after c5's pooling, flattened to (N, 9216), of normalised pictures (N, 3, S, S)."""
         x = self.pool_and_norm(F.relu(self.c1(x)))  # (N, 96, 55, 55) → (N, 96, 27, 27)
         x = self.pool_and_norm(F.relu(self.c2(x)))  # (N, 256, 27, 27) → (N, 256, 13, 13)
         x = F.relu(self.c3(x))  # (N, 384, 13, 13)
@@ -102,8 +114,8 @@ class AlexNet(nn.Module):
         x = self.pool(F.relu(self.c5(x)))  # (N, 256, 13, 13) → (N, 256, 6, 6)
         return torch.flatten(x, 1)  # (N, 9216)
 
-    def fully_connected(self, x: Tensor, masks: Tensor | None) -> Tensor:
-        """What f6 to f8 make of that: logits (N, classes)."""
+    def hidden(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
+        """f7's activations (N, 4096) of the flattened maps (N, 9216); `masks` as for `features`."""
         x = F.relu(self.f6(x))  # (N, 4096)
         width = x.shape[1]
         if masks is not None:
@@ -111,7 +123,11 @@ class AlexNet(nn.Module):
         x = F.relu(self.f7(x))  # (N, 4096)
         if masks is not None:
             x = x * masks[:, width:].to(x.dtype)
-        return self.f8(x)  # type: ignore[no-any-return]  # (N, classes)
+        return x
+
+    def head(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes) of f7's activations (N, 4096)."""
+        return self.f8(x)  # type: ignore[no-any-return]
 
     def pool_and_norm(self, x: Tensor) -> Tensor:
         """Overlapping pooling and normalisation in the recipe's order; halves height and width."""
@@ -121,7 +137,7 @@ class AlexNet(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:
-        """Draw all weights as `INITIAL_VALUES` says; the same on every device for the same seed."""
+        """Draw all weights by `INITIAL_VALUES`; the same seed gives the same weights on every device."""
         generator = torch.Generator().manual_seed(seed)
         for name, (sigma, bias) in INITIAL_VALUES[self.network.init].items():
             layer = self.get_submodule(name)
@@ -133,10 +149,10 @@ class AlexNet(nn.Module):
 
 
 def dropout_masks(network: Network, pictures: int, seed: int, device: torch.device) -> Tensor:
-    """What the units of f6 and f7 are multiplied by in a step of training, section 4.2.
+    """Dropout masks for f6 and f7 in a training step, float (N, 4096 + 4096), section 4.2.
 
-    Half of them by 0 and, so that nothing has to be scaled in a prediction, the others by 2; float
-    (N, 4096 + 4096). The same for the same seed, number of pictures and kind of device.
+    With dropout 0.5 half of the values are 0 and the others 2, so that predictions need no scaling. The same
+    seed, number of pictures and kind of device give the same masks.
     """
     generator = torch.Generator(device).manual_seed(seed)
     keep = 1 - network.dropout
@@ -144,34 +160,34 @@ def dropout_masks(network: Network, pictures: int, seed: int, device: torch.devi
     return masks.bernoulli_(keep, generator=generator).div_(keep)
 
 
-def normalise(pictures: Tensor, mean: Tensor, std: Tensor, color: Literal["RGB", "BGR"]) -> Tensor:
-    """Pictures as the network takes them.
+def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: ChannelOrder) -> Tensor:
+    """Turn pictures into the network's input.
 
     Parameters
     ----------
     pictures
         uint8 or float (N, S, S, 3), red, green, blue, 0..255
     mean, std
-        float (3,): subtracted from, then divided into, red, green and blue; 0..255
-    color
-        the order of the channels in the result
+        float (3,): subtracted from red, green and blue, then divided by; on the scale 0..255
+    channel_order
+        the result's
 
     Returns
     -------
     float (N, 3, S, S) in channels_last layout
 
     """
-    # A whole line of pixels at a time: a loop over three channels is too short for the processor's vectors.
+    # A whole line of pixels at a time: three channels are too few for the processor's vector units.
     n, height, width, _ = pictures.shape
     lines = pictures.reshape(n, height, width * 3).float()
     x = (lines - mean.repeat(width)).div_(std.repeat(width)).view(n, height, width, 3)
-    if color == "BGR":
+    if channel_order == "BGR":
         x = x.flip(3)
     return x.permute(0, 3, 1, 2)
 
 
 class TensorClassifier(nn.Module):
-    """Normalised pictures, float (N, 3, S, S), in; float32 probabilities (N, classes) out.
+    """Normalised pictures, float (N, 3, S, S), to float32 probabilities (N, num_classes).
 
     The network computes in the precision of its weights; the softmax is float32.
     """
@@ -187,17 +203,17 @@ class TensorClassifier(nn.Module):
 
 
 class PictureClassifier(TensorClassifier):
-    """What an ONNX file holds: uint8 pictures (N, S, S, 3) in, float32 probabilities (N, classes) out."""
+    """What an ONNX file computes: uint8 pictures (N, S, S, 3) to float32 probabilities (N, num_classes)."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, alexnet: AlexNet, mean: RGB, std: RGB, color: Literal["RGB", "BGR"]) -> None:
+    def __init__(self, alexnet: AlexNet, preprocess: Preprocess) -> None:
         super().__init__(alexnet)
-        self.color = color
-        self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("std", torch.tensor(std))
+        self.channel_order = preprocess.channel_order
+        self.register_buffer("mean", torch.tensor(preprocess.mean))
+        self.register_buffer("std", torch.tensor(preprocess.std))
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise, compute, softmax."""
-        return super().forward(normalise(image, self.mean, self.std, self.color))
+        return super().forward(normalise(image, self.mean, self.std, self.channel_order))

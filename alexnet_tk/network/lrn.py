@@ -4,17 +4,17 @@ Section 3.3 of the 2012 paper: with a the maps, n = `size` and the sum over the 
 
     b_i = a_i / (k + α Σ_j a_j²)^β          j from i - n // 2 to i + n // 2, within i's tower
 
-α is not divided by n here; torch's and ONNX's own operators divide, so they are handed α·n. The sum
-stays within a tower, as it did on two GPUs; `towers=1` lets it cross.
+α is not divided by n here; torch's and ONNX's own operators divide, so they take α·n. The sum stays within a
+tower, as it did on two GPUs; `towers=1` lets it cross.
 
-How it is computed: with the pixels as rows and the maps as columns (channels_last holds them so), the
-windowed sum is the squares plus themselves, moved by one and by two columns to either side, which a
-processor adds as fast as it reads them. On the CPU the rows are taken in pieces that stay in the cache, all
-in the same buffers: new ones would cost more than what is computed in them. The gradient keeps no more
-than the input: the sums are cheaper made again than fetched from memory.
+How it is computed: with pixels as rows and maps as columns (the memory layout of channels_last), the
+windowed sum is the squares plus copies shifted by one and by two columns to either side, which a processor
+adds as fast as it reads them. On the CPU the rows are processed in pieces that stay in the cache, all with
+the same buffers: allocating new ones would cost more than the arithmetic. The backward pass saves only the
+input: recomputing the sums is cheaper than reading them from memory.
 
-As one operator of its own it has a name in an exported graph, which export/onnx.py maps to ONNX's
-`LRN`, and an autocast rule that keeps it in float32: squares overflow half precision above 256.
+As a custom operator it has a name in an exported graph, which exporting/onnx.py maps to ONNX's `LRN`, and an
+autocast rule that keeps it in float32: squares overflow half precision above 256.
 """
 
 from collections.abc import Iterator
@@ -23,23 +23,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROWS = 2048  # pixels in a piece on the CPU: with 96 to 256 maps, 0.8 to 2 MB
+ROWS_PER_PIECE = 2048  # pixels, on the CPU: with 96 to 256 maps, 0.8 to 2 MB
 
 
 @torch.library.custom_op("alexnet_tk::local_response_norm", mutates_args=())
 def local_response_norm(x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int) -> Tensor:
-    """Each value divided by (k + alpha · the sum of its neighbours' squares) to the power of beta.
+    """Divide each value by (k + alpha · the sum of its neighbours' squares) to the power of beta.
 
     Parameters
     ----------
     x
         floating (N, C, H, W), in any layout; half precision is computed in float32
     size
-        how many neighbouring maps are summed over, odd
+        the number of neighbouring maps in a sum, odd
     alpha, beta, k
         as in the formula above: alpha is not divided by size
     towers
-        the groups of C / towers maps that are normalised apart
+        the number of groups, of C / towers maps each, that are normalised separately
 
     Returns
     -------
@@ -110,32 +110,32 @@ def _check(x: Tensor, size: int, towers: int) -> None:
 
 
 def _layout(x: Tensor) -> torch.memory_format:
-    """The layout of the result: x's own where that is channels_last, else the plain one."""
+    """The layout of the result: channels_last where x has it, else contiguous."""
     return (
         torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     )
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(N, C, H, W) as (N·H·W, C), at least float32: a view where x is channels_last and no half."""
+    """(N, C, H, W) as (N·H·W, C), half precision as float32; otherwise a view where x is channels_last."""
     rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return rows.float() if x.dtype in (torch.float16, torch.bfloat16) else rows
 
 
 def _maps(rows: Tensor, like: Tensor) -> Tensor:
-    """(N·H·W, C) as (N, C, H, W), in the dtype and layout of the other."""
+    """(N·H·W, C) as (N, C, H, W), in the dtype and layout of `like`."""
     n, c, h, w = like.shape
     return rows.view(n, h, w, c).permute(0, 3, 1, 2).to(like.dtype).contiguous(memory_format=_layout(like))
 
 
 def _pieces(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of a few rows of each on the CPU, where temporaries should stay in the cache; else all rows."""
-    step = ROWS if rows[0].device.type == "cpu" else max(1, len(rows[0]))
-    return zip(*(torch.split(each, step) for each in rows), strict=True)
+    """Views of a few rows at a time on the CPU, where temporaries should stay in the cache; else of all."""
+    step = ROWS_PER_PIECE if rows[0].device.type == "cpu" else max(1, len(rows[0]))
+    return zip(*(torch.split(tensor, step) for tensor in rows), strict=True)
 
 
 def _buffers(rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Three temporaries for each piece of the rows: the same memory again and again."""
+    """Three temporaries for each piece of the rows, which reuse the same memory."""
     q = d = p = rows.new_empty(0)
     for (piece,) in _pieces(rows):
         if not len(q):
@@ -145,14 +145,14 @@ def _buffers(rows: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
 
 
 def _denominator(a: Tensor, size: int, alpha: float, k: float, towers: int, q: Tensor, d: Tensor) -> None:
-    """The formula's k + α Σ a², (rows, C), in d; q holds the squares."""
+    """Write the formula's k + α Σ a², (rows, C), to d, and the squares to q."""
     torch.mul(a, a, out=q)
     _neighbour_sums(q, size, towers, d)
     torch.add(d.new_full((), k), d, alpha=alpha, out=d)
 
 
 def _power(d: Tensor, beta: float, q: Tensor, p: Tensor) -> Tensor:
-    """One over d to the power of β, in p; for the paper's β = 3/4 two square roots, cheaper than a power."""
+    """Write d^-β to p and return it; for the paper's β = 3/4 by two square roots, cheaper than a power."""
     if beta == 0.75:
         torch.rsqrt(d, out=p)
         return p.mul_(torch.sqrt(p, out=q))
@@ -160,9 +160,9 @@ def _power(d: Tensor, beta: float, q: Tensor, p: Tensor) -> Tensor:
 
 
 def _neighbour_sums(values: Tensor, size: int, towers: int, sums: Tensor) -> None:
-    """For every map the sum over its neighbours within its tower, (rows, C) to (rows, C)."""
+    """Write to `sums` each map's sum over its neighbours within its tower, (rows, C) to (rows, C)."""
     width = values.shape[1] // towers
-    own, total = (each.view(-1, towers, width) for each in (values, sums))
+    own, total = (tensor.view(-1, towers, width) for tensor in (values, sums))
     total.copy_(own)
     for distance in range(1, size // 2 + 1):
         total[..., distance:].add_(own[..., :-distance])

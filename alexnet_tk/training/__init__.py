@@ -1,8 +1,7 @@
-"""How weights are found: `train` takes pictures and a recipe and writes a checkpoint. Needs torch."""
+"""Training: `train` takes pictures and a recipe and writes a checkpoint. Needs torch."""
 
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.loop import train
 from alexnet_tk.training.packed import pack
-from alexnet_tk.training.progress import Progress
 
-__all__ = ["Checkpoint", "Progress", "pack", "train"]
+__all__ = ["Checkpoint", "pack", "train"]

@@ -1,12 +1,10 @@
-"""Random changes of training pictures (section 4.1), and the square that validation looks at.
+"""Random changes of training pictures (section 4.1), and the centre crop of validation.
 
-What happens to a picture is a function of (seed, epoch, its number) alone: each epoch's random
-numbers are drawn as tables over the whole training set, so batches, processes and a resumed run
-can't change them.
+What happens to a picture is a function of (seed, epoch, its index) alone: each epoch's random numbers are
+drawn as tables over the whole training set, so they do not depend on batches, processes or a resumed run.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,27 +12,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.statistics import Statistics
 
-PIECE = 8  # pictures done at a time on the CPU
+PICTURES_PER_PIECE = 8  # augmented at a time on the CPU
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochDraws:
     """The random numbers of one epoch over a training set of N pictures."""
 
-    size: int  # of a crop, pixels
+    crop_size: int  # pixels
     order: NDArray[np.int64]  # (N,) the order in which the pictures are seen
     corner: NDArray[np.int64]  # (N, 2) top and left of the crop, pixels
     mirror: NDArray[np.bool_]  # (N,)
-    color: NDArray[np.float32]  # (N, 3) how far along each principal component, in its deviations
+    color: NDArray[np.float32]  # (N, 3) shift along each principal component, in standard deviations
     angle: NDArray[np.float32]  # (N,) radians
 
     @classmethod
-    def draw(cls, recipe: Recipe, epoch: int, pictures: int) -> "Epoch":
-        """Draw for so many pictures; whatever the recipe turns off leaves the other numbers as they are."""
+    def draw(cls, recipe: Recipe, epoch: int, pictures: int) -> "EpochDraws":
+        """Draw for that number of pictures; turning one change off does not affect the others."""
         augment, size = recipe.augment, recipe.network.image_size
         margin = recipe.preprocess.resize - size
         random = np.random.default_rng([recipe.train.seed, epoch])
@@ -48,17 +47,17 @@ class Epoch:
             order,
             corner if augment.crop else np.full_like(corner, margin // 2),
             mirror & augment.mirror,
-            color * np.float32(augment.color),
+            color * np.float32(augment.color_sigma),
             angle * np.float32(np.radians(augment.rotate)),
         )
 
     def crop(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """The crop of the picture with this number, uint8 (S, S, 3) of (R, R, 3); a view."""
+        """The random crop of the picture with this index, uint8 (S, S, 3) of (R, R, 3); a view."""
         top, left = self.corner[index]
-        return picture[top : top + self.size, left : left + self.size]
+        return picture[top : top + self.crop_size, left : left + self.crop_size]
 
     def change(self, pictures: Tensor, indices: NDArray[np.int64], statistics: Statistics) -> Tensor:
-        """Mirror, rotate and colour a batch on its device.
+        """Mirror, rotate and colour-shift a batch on its device.
 
         The colour shift is V (√λ ∘ g) with g ~ N(0, σ²) for each component: eigenvectors V and
         *standard deviations* √λ of the training set's colours. Section 4.1 prints λ itself, which would
@@ -69,7 +68,7 @@ class Epoch:
         pictures
             uint8 (B, S, S, 3)
         indices
-            the pictures' numbers in the training set, int64 (B,)
+            the pictures' indices in the training set, int64 (B,)
         statistics
             of the training set
 
@@ -79,19 +78,19 @@ class Epoch:
 
         """
 
-        def batch(table: NDArray[np.generic]) -> Tensor:
+        def rows(table: NDArray[np.generic]) -> Tensor:
             return torch.from_numpy(table[indices]).to(pictures.device, non_blocking=True)
 
-        mirrored = batch(self.mirror)[:, None, None, None]
+        mirrored = rows(self.mirror)[:, None, None, None]
         x = torch.where(mirrored, pictures.flip(2), pictures).float()
         if self.angle.any():
-            x = rotate(x, batch(self.angle))
+            x = rotate(x, rows(self.angle))
         if self.color.any():
             deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
             shift = (self.color * deviations) @ np.array(statistics.eigenvectors, np.float32).T
-            # In lines of pixels, as in `normalise`.
+            # A whole line of pixels at a time, as in `normalise`.
             x = x.contiguous()
-            x.flatten(2).add_(batch(shift).repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
+            x.flatten(2).add_(rows(shift).repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
         return x
 
     def network_input(
@@ -101,19 +100,21 @@ class Epoch:
         statistics: Statistics,
         mean: Tensor,
         std: Tensor,
-        color: Literal["RGB", "BGR"],
+        channel_order: ChannelOrder,
     ) -> Tensor:
-        """A batch as `change` and `normalise` make it, float32 (B, 3, S, S) in channels_last layout.
+        """`change`, then `normalise`: float32 (B, 3, S, S) in channels_last layout.
 
-        On the CPU a few pictures are done at a time: their temporaries stay in the cache.
+        On the CPU a few pictures are done at a time, so that their temporaries stay in the cache.
         """
         if pictures.device.type != "cpu":
-            return normalise(self.change(pictures, indices, statistics), mean, std, color)
+            return normalise(self.change(pictures, indices, statistics), mean, std, channel_order)
         count, size, _, _ = pictures.shape
         x = torch.empty((count, 3, size, size), memory_format=torch.channels_last)
-        for first in range(0, count, PIECE):
-            part = slice(first, first + PIECE)
-            x[part] = normalise(self.change(pictures[part], indices[part], statistics), mean, std, color)
+        for first in range(0, count, PICTURES_PER_PIECE):
+            part = slice(first, first + PICTURES_PER_PIECE)
+            x[part] = normalise(
+                self.change(pictures[part], indices[part], statistics), mean, std, channel_order
+            )
         return x
 
 
@@ -128,6 +129,6 @@ def rotate(pictures: Tensor, angle: Tensor) -> Tensor:
 
 
 def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The centre crop that prediction takes too, uint8 (S, S, 3) of (R, R, 3); a view."""
+    """The centre crop, as in prediction: uint8 (S, S, 3) of (R, R, 3); a view."""
     margin = (picture.shape[0] - size) // 2
     return picture[margin : margin + size, margin : margin + size]

@@ -2,7 +2,7 @@
 
 import reprlib
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,16 +16,18 @@ from torch import Tensor
 from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
 from alexnet_tk.files import replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
-from alexnet_tk.recipe import RGB, Preprocess, Recipe
+from alexnet_tk.preprocess import Preprocess
+from alexnet_tk.recipe import Recipe
+from alexnet_tk.text import one_line
 from alexnet_tk.training.statistics import Statistics
 
-FORMAT = "alexnet-tk.checkpoint/1"
+CHECKPOINT_FORMAT = "alexnet-tk.checkpoint/1"
 ADVICE = "`alexnet-tk train` makes a checkpoint"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds; `weights` are the canonical c1 … f8, both towers in each tensor."""
+    """The content of a checkpoint; `weights` are the canonical c1 … f8, both towers in each tensor."""
 
     recipe: Recipe
     labels: list[str]
@@ -35,34 +37,27 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)  # epoch, figures, history: plain values
 
     @property
-    def mean(self) -> RGB:
-        """What is subtracted from red, green and blue, 0..255."""
-        mean = self.recipe.preprocess.mean
-        return self.statistics.mean if mean == "dataset" else mean
-
-    @property
-    def exact_preprocess(self) -> Preprocess:
+    def preprocess(self) -> Preprocess:
         """The recipe's preprocessing with numbers for the mean."""
-        return replace(self.recipe.preprocess, mean=self.mean)
+        return self.recipe.resolve(self.statistics.mean)
 
     @property
     def first_kernels(self) -> NDArray[np.float32]:
         """c1's kernels with their channels as red, green, blue, (M, 3, K, K)."""
         kernels: NDArray[np.float32] = self.weights["c1.weight"].numpy()
-        return kernels[:, ::-1] if self.recipe.preprocess.color == "BGR" else kernels
+        return kernels[:, ::-1] if self.recipe.preprocess.channel_order == "BGR" else kernels
 
     def classifier(self) -> PictureClassifier:
-        """The network with its preprocessing and these very weights, on the CPU, for answering."""
-        preprocess = self.recipe.preprocess
-        with torch.device("meta"):  # without memory: it takes the checkpoint's own tensors
+        """The network with its preprocessing, in evaluation mode, on the CPU; shares the weights' memory."""
+        with torch.device("meta"):  # allocates nothing: the checkpoint's own tensors are assigned
             alexnet = AlexNet(self.recipe.network, len(self.labels))
         alexnet.load_state_dict(self.weights, assign=True)
-        return PictureClassifier(alexnet, self.mean, preprocess.std, preprocess.color).eval()
+        return PictureClassifier(alexnet, self.preprocess).eval()
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; raises `OutputError`."""
         content = {
-            "format": FORMAT,
+            "format": CHECKPOINT_FORMAT,
             "recipe": self.recipe.to_dict(),
             "labels": self.labels,
             "label_ids": self.label_ids,
@@ -79,60 +74,60 @@ class Checkpoint:
         Raises
         ------
         CheckpointError
-            no such file, no checkpoint of ours, a broken one
+            no such file, another kind of file, a broken one
 
         """
         content = read_plain(path)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
             found = reprlib.repr(content.get("format") if isinstance(content, dict) else None)
             raise CheckpointError(
-                f"{path} is no checkpoint of alexnet-tk: its format is {found}, not {FORMAT!r}; "
-                "`alexnet-tk train` makes one"
+                f"{path} is not an alexnet-tk checkpoint: its format is {found}, not {CHECKPOINT_FORMAT!r}; "
+                f"{ADVICE}"
             )
         try:
             checkpoint = cls(
                 Recipe.from_dict(content["recipe"]),
-                _list(content["labels"]),
+                _require_list(content["labels"]),
                 Statistics.from_lists(**content["statistics"]),
                 dict(content["weights"]),
-                _list(content["label_ids"]),
+                _require_list(content["label_ids"]),
                 dict(content["training"]),
             )
             checkpoint._check()
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, RecipeError) as error:
             raise CheckpointError(
-                f"{path} is a broken checkpoint: {_one_line(error)}; train it again"
+                f"{path} is a broken checkpoint: {one_line(error)}; train it again"
             ) from error
         return checkpoint
 
     def _check(self) -> None:
-        """Raise `ValueError` unless labels, ids and weights are those of one network."""
+        """Raise `ValueError` unless labels, ids and weights belong to one network."""
         for names in (self.labels, self.label_ids):
             if not all(isinstance(name, str) for name in names):
-                raise ValueError("its labels are no names")
+                raise ValueError("its labels are not all strings")
         if len(self.label_ids) not in (0, len(self.labels)):
-            raise ValueError(f"it has {len(self.labels)} labels and {len(self.label_ids)} ids of labels")
+            raise ValueError(f"it has {len(self.labels)} labels and {len(self.label_ids)} ids")
         with torch.device("meta"):
-            wanted = AlexNet(self.recipe.network, len(self.labels)).state_dict()
-        for name in sorted(wanted.keys() | self.weights.keys()):
-            want, have = wanted.get(name), self.weights.get(name)
-            if isinstance(have, Tensor) and have.dtype != torch.float32:
-                raise ValueError(f"{name} is no float32 tensor with numbers in it")
-            if isinstance(have, Tensor):
-                require_numbers(name, have)
-            if want is None or not isinstance(have, Tensor) or have.shape != want.shape:
+            network = AlexNet(self.recipe.network, len(self.labels)).state_dict()
+        for name in sorted(network.keys() | self.weights.keys()):
+            expected, found = network.get(name), self.weights.get(name)
+            if isinstance(found, Tensor) and found.dtype != torch.float32:
+                raise ValueError(f"{name} is not a dense float32 tensor")
+            if isinstance(found, Tensor):
+                require_numbers(name, found)
+            if expected is None or not isinstance(found, Tensor) or found.shape != expected.shape:
                 shapes = [
-                    None if each is None else tuple(getattr(each, "shape", ())) for each in (want, have)
+                    None if each is None else tuple(getattr(each, "shape", ())) for each in (expected, found)
                 ]
                 raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
 
 
 def require_numbers(name: str, tensor: Tensor) -> None:
-    """Raise `ValueError` unless a tensor from a file holds all the numbers that its shape speaks of."""
+    """Raise `ValueError` unless a tensor from a file stores a floating-point number for every element."""
     if (tensor.layout, tensor.device.type) != (torch.strided, "cpu") or not tensor.is_floating_point():
-        raise ValueError(f"{name} is no float32 tensor with numbers in it")
+        raise ValueError(f"{name} is not a dense float32 tensor")
     if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
-        raise ValueError(f"{name} says that it is larger than it is")
+        raise ValueError(f"{name} has a larger shape than its data")
 
 
 def save_plain(content: object, path: Path) -> None:
@@ -140,26 +135,26 @@ def save_plain(content: object, path: Path) -> None:
     with replacing(path) as part:
         try:
             torch.save(content, part)
-        except RuntimeError as error:  # what torch's writer makes of a full disk
-            raise OutputError(f"{path} can't be written, is the disk full? {_one_line(error)}") from error
+        except RuntimeError as error:  # torch's writer raises it on a full disk
+            raise OutputError(f"{path} can't be written, is the disk full? {one_line(error)}") from error
 
 
 def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object:
-    """Whatever tensors and plain values a file holds; nothing else is unpickled.
+    """The tensors and plain values in a file; nothing else is unpickled.
 
     Parameters
     ----------
     path
         a file that torch wrote
     advice
-        how messages end: what to do instead
+        the end of error messages: what to do instead
     legacy
-        take the pickles, too, that torch wrote before its zip archives
+        also read the pickles that torch wrote before its zip archives
 
     Raises
     ------
     CheckpointError
-        no such file, another file, a broken one, one that would run code or fill the memory
+        no such file, another kind of file, a broken one, one that would run code or fill the memory
 
     """
     try:
@@ -171,21 +166,21 @@ def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object
             raise CheckpointError(f"{path} is cut off, its end is missing; {advice}")
         elif not legacy:
             raise CheckpointError(
-                f"{path} is no checkpoint of alexnet-tk (not the zip archive that torch writes); {advice}"
+                f"{path} is not an alexnet-tk checkpoint (not the zip archive that torch writes); {advice}"
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch tells at length what other files it may be
+            warnings.simplefilter("ignore")  # torch guesses at length what other kind of file it may be
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
     except UnpicklingError as error:
         raise CheckpointError(
-            f"{path} asks to run code or build objects, and nothing of it was run; {advice}"
+            f"{path} asks to run code or build objects; nothing of it was run; {advice}"
         ) from error
     except AlexnetError:
         raise
-    except Exception as error:  # torch's reader meets rubbish with RuntimeError, EOFError, KeyError, …
-        raise CheckpointError(f"{path} is a broken checkpoint: {_one_line(error)}; {advice}") from error
+    except Exception as error:  # torch's reader raises RuntimeError, EOFError, KeyError, … on garbage
+        raise CheckpointError(f"{path} is a broken checkpoint: {one_line(error)}; {advice}") from error
 
 
 def _begins_as_zip(path: Path) -> bool:
@@ -199,17 +194,11 @@ def _refuse_bomb(path: Path) -> None:
         unpacked = sum(each.file_size for each in archive.infolist())
     if unpacked > path.stat().st_size:
         raise CheckpointError(
-            f"{path} would unpack to {unpacked:,} bytes, as no file of torch's does; nothing of it was read"
+            f"{path} would unpack to {unpacked:,} bytes, more than torch writes; nothing of it was read"
         )
 
 
-def _list(value: object) -> list[str]:
+def _require_list(value: object) -> list[str]:
     if not isinstance(value, list):
-        raise TypeError(f"a list of labels is {reprlib.repr(value)}")
+        raise TypeError(f"the list of labels is {reprlib.repr(value)}")
     return value
-
-
-def _one_line(error: BaseException) -> str:
-    """The first line of the message, or the error's name where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

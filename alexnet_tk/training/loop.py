@@ -1,59 +1,59 @@
 """The training loop: pictures and a recipe in, a checkpoint of the best weights out."""
 
 import time
+from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from alexnet_tk import zoo
-from alexnet_tk.files import make_folder, refuse_existing
+from alexnet_tk.choices import Parallelism
+from alexnet_tk.files import refuse_existing
 from alexnet_tk.interrupt import Interrupt, deferred, stop
-from alexnet_tk.training.augment import Epoch
-from alexnet_tk.training.begin import (
-    choose_recipe,
-    measure_colours,
-    open_pictures,
-    require_same_pictures,
-    take_up,
-    take_weights,
-)
+from alexnet_tk.progress import SILENCE, Progress
+from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.batches import BatchReader, PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.dataset import Batch, Data, Reader
+from alexnet_tk.training.dataset import Dataset
 from alexnet_tk.training.device import choose_device
-from alexnet_tk.training.metrics import Tally
-from alexnet_tk.training.parallel import Mode, joined
+from alexnet_tk.training.metrics import Confusion, Figures, Tally
+from alexnet_tk.training.parallel import join_world
 from alexnet_tk.training.parallel.world import is_first
-from alexnet_tk.training.progress import Progress, Silence
-from alexnet_tk.training.run import Board, Run
+from alexnet_tk.training.preparation import (
+    copy_weights,
+    new_run,
+    open_dataset,
+    require_same_dataset,
+    resumed_run,
+)
+from alexnet_tk.training.run import Run
+from alexnet_tk.training.run_folder import RunFolder, TensorBoard
 from alexnet_tk.training.trainer import Trainer
 
 SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
-PLOTS = ("curves.png", "confusion.png", "filters.png")  # of a finished run, in the order they are drawn
-LOOK_EVERY = 50  # steps between two looks at the running loss on CUDA, where each makes the host wait
+CHECK_LOSS_EVERY = 50  # steps on CUDA, where reading the running loss makes the host wait; 1 on the CPU
 
 
 def train(
-    data: Path | None = None,
+    data: str | PathLike[str] | None = None,
     *,
     recipe: str | None = None,
-    settings: tuple[str, ...] = (),
-    output: Path = Path("model.pt"),
+    settings: Sequence[str] = (),
+    output: str | PathLike[str] = "model.pt",
     resume: bool = False,
     overwrite: bool = False,
-    initial: Path | None = None,
+    initial: str | PathLike[str] | None = None,
     device: str = "auto",
-    parallel: Mode | None = None,
+    parallel: Parallelism | None = None,
     compile: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENCE,
 ) -> Checkpoint:
-    """Train a network and write the best weights that were seen, after every epoch that is better.
+    """Train a network and write the best weights so far after every epoch that improves on them.
 
     On the CPU the same pictures, recipe and number of threads give the same weights, bit for bit. In
-    each of the processes that torchrun starts, all with the same arguments, this is a part of one run:
-    the first one reads and writes checkpoints and tells `progress`, and all return the result.
+    processes that torchrun starts, all with the same arguments, each call does its part of one run: the
+    first process writes the files and reports `progress`, and every process returns the result.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ def train(
         a name of the zoo or a TOML file; None: "fashion-mini" for the sample, "own-pictures" for a
         folder of fewer than 100,000 pictures, else "alexnet-2012"
     settings
-        dotted keys such as "train.epochs=1" that replace what the recipe says
+        dotted keys such as "train.epochs=1" that replace the recipe's values
     output
-        the checkpoint; the folder runs/<its stem>/ beside it takes what is needed to resume, metrics
+        the checkpoint; the folder runs/<its stem>/ beside it gets the state to resume from, metrics
         and the list of unreadable pictures
     resume
-        go on where an earlier run with this output stood; on the CPU this gives the weights, bit for bit,
-        of a run that was never stopped. Without such a run one begins; a finished one is left as it is
+        continue an earlier run with this output; on the CPU this gives the weights, bit for bit, of a
+        run that was never stopped. Without such a run a new one starts; a finished one is left as it is
     overwrite
         replace an output that exists
     initial
@@ -81,7 +81,7 @@ def train(
     compile
         run the network through `torch.compile`
     progress
-        is told what happens
+        receives messages, every epoch's figures and the number of pictures seen
 
     Returns
     -------
@@ -93,196 +93,212 @@ def train(
 
     """
     if recipe is not None:
-        zoo.recipe(recipe).override(*settings)  # a mistake here should cost no look at the pictures
-    progress = progress if progress is not None and is_first() else Silence()
-    folder = output.parent / "runs" / output.stem
-    last = folder / "last.pt"
+        zoo.recipe(recipe).override(*settings)  # finds a mistake before the pictures are read
+    data, output = None if data is None else Path(data), Path(output)
+    initial = None if initial is None else Path(initial)
+    progress = progress if is_first() else SILENCE
+    folder = RunFolder(output)
 
-    with joined(choose_device(device, progress)) as world:
-        going_on = world.first and (resume or world.left_behind(last)) and last.exists()
-        if world.first:
-            refuse_existing(output, overwrite or going_on)
-        start = None if initial is None else world.once(lambda: Checkpoint.load(initial))
-        pictures, statistics = open_pictures(data, progress)
-        progress.say(
-            f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(pictures.train.classes):,} training "
-            f"and {len(pictures.val.classes):,} validation pictures in {len(pictures.labels)} classes"
-        )
-        require_same_pictures(world, pictures)
+    with join_world(choose_device(device, progress)) as world:
+        resuming = world.is_first and (resume or world.written_before_restart(folder.last))
+        resuming = resuming and folder.last.exists()
+        if world.is_first:
+            refuse_existing(output, overwrite or resuming)
+        start = None if initial is None else world.broadcast(lambda: Checkpoint.load(initial))
+        dataset, statistics = open_dataset(data, progress)
+        require_same_dataset(world, dataset)
 
-        def begin() -> tuple[Run, dict[str, Any] | None]:
-            if going_on:
-                run, state = Run.load(last)
-                return take_up(run, pictures, recipe, settings, output), state
-            name, plan = choose_recipe(data, pictures, recipe, settings, start)
-            progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
-            colours = statistics or measure_colours(data, pictures, plan, progress)
-            make_folder(folder)
-            for name in ("last.pt", "metrics.jsonl", "unreadable.txt", *PLOTS):  # of an earlier run
-                (folder / name).unlink(missing_ok=True)
-            return Run(plan, plan, colours, pictures.fingerprint()), None
+        if world.broadcast(lambda: resuming):
+            run, state = world.broadcast(lambda: resumed_run(folder.last, dataset, recipe, settings, output))
+        else:
+            run = world.broadcast(
+                lambda: new_run(data, dataset, statistics, recipe, settings, start, progress)
+            )
+            state = None
+            if world.is_first:
+                folder.make_empty()
+        if run.finished and world.broadcast(folder.has_all_plots):
+            progress.say(f"{output}: this run is finished, there is nothing left to do")
+            return world.broadcast(lambda: Checkpoint.load(output))
 
-        run, state = world.once(begin)
-        if run.finished and world.once((folder / PLOTS[-1]).exists):
-            progress.say(f"{output}: this run has finished, nothing is left to do")
-            return world.once(lambda: Checkpoint.load(output))
-
-        def new_trainer() -> Trainer:
-            return Trainer(run.recipe, run.statistics, len(pictures.labels), world, parallel, compile)
-
-        trainer = new_trainer()
+        num_classes = len(dataset.labels)
+        trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
         if state is not None:
+            trainer.restore(state)
             progress.say(
                 f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps"
             )
-            trainer.restore(state)
         elif start is not None and initial is not None:
-            take_weights(trainer, start, pictures.labels, initial, progress)
+            copy_weights(trainer, start, dataset.labels, initial, progress)
+
         with deferred(patient=world.size > 1) as interrupt:
-            try:
-                return _fit(run, trainer, pictures, output, folder, interrupt, progress)
-            except Stalled:
-                run = _start_again(run, trainer, progress)
-                return _fit(run, new_trainer(), pictures, output, folder, interrupt, progress)
+            loop = Loop(run, trainer, dataset, output, folder, interrupt, progress)
+            if not loop.fit():
+                run = run.restarted(trainer.steps, trainer.check_loss())
+                progress.say(run.restarts[-1])
+                trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
+                loop = Loop(run, trainer, dataset, output, folder, interrupt, progress)
+                loop.fit()
+            best = world.broadcast(lambda: Checkpoint.load(output))
+            loop.draw_plots(best)
+            return best
 
 
-def _fit(
-    run: Run,
-    trainer: Trainer,
-    data: Data,
-    output: Path,
-    folder: Path,
-    interrupt: Interrupt,
-    progress: Progress,
-) -> Checkpoint:
-    """The loop itself. Whatever ends it, `last.pt` holds a moment between two steps."""
-    count, val_count = len(data.train.classes), len(data.val.classes)
-    epochs, batch_size = int(run.recipe.train.epochs), run.recipe.train.batch_size
-    world, slots = trainer.world, trainer.spread.slots
-    splits = [data.train, data.val]
-    readers = [Reader(split, run.recipe.preprocess, slots, world.cores) for split in splits]
-    for reader, failures in zip(readers, run.failures, strict=True):
-        reader.failures = dict(failures)
-    look_every = 1 if trainer.device.type == "cpu" else LOOK_EVERY
-    board = Board(folder, run.epoch) if world.first else None
-    progress.begin("training", epochs * (count + val_count))
-    progress.advance(run.epoch * (count + val_count) + min(run.batch * batch_size, count))
-    saved = time.monotonic()
+class Loop:
+    """A run in progress: its trainer, its readers, and where its files go.
 
-    def due() -> bool:
-        """Whether to save now: after a while, or because a signal came to any of the processes."""
-        return world.most(bool(interrupt.number) or time.monotonic() - saved > SAVE_EVERY) > 0
+    However it ends, `last.pt` holds a moment between two steps.
+    """
 
-    def save() -> None:
-        nonlocal saved
-        trainer.check()
-        run.save(folder / "last.pt", trainer)
-        saved = time.monotonic()
-        stop(world.most(interrupt.number))  # none alone, or the others would wait for it
+    def __init__(
+        self,
+        run: Run,
+        trainer: Trainer,
+        dataset: Dataset,
+        output: Path,
+        folder: RunFolder,
+        interrupt: Interrupt,
+        progress: Progress,
+    ) -> None:
+        self.run, self.trainer, self.dataset = run, trainer, dataset
+        self.output, self.folder = output, folder
+        self.interrupt, self.progress = interrupt, progress
+        self.world = trainer.world
+        self.train_reader, self.val_reader = (
+            BatchReader(split, run.recipe.square, trainer.strategy.slots, self.world.cores)
+            for split in (dataset.train, dataset.val)
+        )
+        self.train_reader.failures, self.val_reader.failures = (dict(each) for each in run.failures)
+        self.tensorboard = TensorBoard(folder.path, run.epoch) if self.world.is_first else None
+        self.saved_at = time.monotonic()
 
-    def evaluated(batch: Batch, logits: Tensor) -> None:
-        progress.advance(batch.total)
-        if world.most(interrupt.number):
-            save()
+    def fit(self) -> bool:
+        """Train to the end of the run; False where the loss stalled and training should be restarted."""
+        run, trainer, progress = self.run, self.trainer, self.progress
+        count, batch_size = len(self.dataset.train.targets), run.recipe.train.batch_size
+        epochs = int(run.recipe.train.epochs)
+        check_loss_every = 1 if trainer.device.type == "cpu" else CHECK_LOSS_EVERY
+        self._begin_progress(epochs, min(run.batch * batch_size, count))
 
-    while run.epoch < epochs and not run.finished:
-        # -- step
-        draws, tally = Epoch.draw(run.recipe, run.epoch, count), Tally(world)
-        tally.add_list(run.tally)
-        for batch in readers[0].batches(draws.order[run.batch * batch_size :], batch_size, draws.crop):
-            if not trainer.idle(batch):
-                tally.add(*trainer.step(batch, draws, at=run.epoch + run.batch * batch_size / count))
-            run.batch += 1
-            look = trainer.steps % look_every == 0
-            progress.advance(batch.total, trainer.check() if look else None)
-            if not run.restarts and trainer.stalled():
-                raise Stalled
-            if due():
-                run.tally = tally.to_list()
-                save()
+        while not run.finished:
+            # -- step
+            draws = EpochDraws.draw(run.recipe, run.epoch, count)
+            tally = Tally(self.world)
+            tally.add_list(run.tally)
+            order = draws.order[run.batch * batch_size :]
+            for batch in self.train_reader.batches(order, batch_size, draws.crop):
+                if not trainer.is_empty(batch):
+                    at = run.epoch + run.batch * batch_size / count
+                    logits, targets = trainer.step(batch, draws, at)
+                    tally.add(logits, targets)
+                run.batch += 1
+                loss = trainer.check_loss() if trainer.steps % check_loss_every == 0 else None
+                progress.advance(batch.global_size, loss)
+                if not run.restarts and trainer.has_stalled():
+                    return False
+                if self._save_is_due():
+                    run.tally = tally.to_list()
+                    self._save()
+            run.tally = tally.to_list()
 
-        # -- evaluate
-        run.tally = tally.to_list()
-        if not world.once((folder / "last.pt").exists):
-            save()  # or a kill after the first checkpoint would leave one that can't be gone on with
-        figures, val = tally.figures(), trainer.evaluate(readers[1], evaluated)
+            # -- evaluate
+            if not self.world.broadcast(self.folder.last.exists):
+                self._save()  # no checkpoint without a state to resume from, even after a kill
+            figures, val = tally.figures(), trainer.evaluate(self.val_reader, self._on_validation_batch)
 
-        # -- save
-        trainer.check()
-        better = not run.best or val.top1 > run.history[run.best - 1]["val_top1"]
-        run.epoch, run.batch, run.tally = run.epoch + 1, 0, []
-        run.history.append({"epoch": run.epoch, "loss": figures.loss} | val.named("val_"))
-        if better:
-            run.best = run.epoch
-            checkpoint = _checkpoint(run, trainer, data)
-            if world.first:
-                checkpoint.save(output)
-        run.finished = trainer.finished(val) or run.epoch == epochs
-        unread = [trainer.failures(reader) for reader in readers]
-        if world.first:
-            failed = run.list_failures(folder / "unreadable.txt", splits, unread)
-            run.write_metrics(folder / "metrics.jsonl")
-        save()
+            # -- save
+            trainer.check_loss()
+            is_best = not run.best or val.top1 > run.history[run.best - 1]["val_top1"]
+            run.epoch, run.batch, run.tally = run.epoch + 1, 0, []
+            run.history.append({"epoch": run.epoch, "loss": figures.loss} | val.named("val_"))
+            if is_best:
+                run.best = run.epoch
+                self._save_checkpoint()
+            run.finished = trainer.update_schedule(val) or run.epoch == epochs
+            unreadable = self._write_epoch()
 
-        # -- log
-        progress.epoch(run.epoch, epochs, figures, val, better)
-        if world.first and failed:
-            progress.say(
-                f"pictures that can't be read and are left out: {failed}; {folder}/unreadable.txt lists them"
+            # -- log
+            progress.result(_epoch_line(run.epoch, epochs, figures, val, is_best))
+            if unreadable:
+                progress.say(f"{unreadable} unreadable pictures are left out; see {self.folder.unreadable}")
+            if self.tensorboard is not None:
+                self.tensorboard.add(run.history[-1], trainer.lr)
+            if run.finished and run.epoch < epochs:
+                drops = run.recipe.train.drops
+                progress.say(f"validation no longer improves after {drops} drops of lr: training ends")
+            self._save()  # last: a run that dies before it repeats the epoch, and no epoch goes unreported
+        return True
+
+    def draw_plots(self, best: Checkpoint) -> None:
+        """Draw a finished run's curves, the best weights' confusion matrix, and their first kernels."""
+        self.trainer.set_weights(best.weights)
+        confusion = Confusion(len(best.labels))
+        self.trainer.evaluate(self.val_reader, confusion.add)
+        counts = confusion.counts(self.world)
+        if not self.world.is_first:
+            return
+        from alexnet_tk.training import plots  # matplotlib takes a second to load
+
+        plots.draw_curves(self.run.history, self.folder.curves)
+        plots.draw_confusion(counts, best.labels, self.folder.confusion)
+        plots.draw_filters(best.first_kernels, best.recipe.network.towers, self.folder.filters)
+
+    def _begin_progress(self, epochs: int, pictures: int) -> None:
+        """Start the progress where the run stands: `pictures` of the current epoch are done."""
+        per_epoch = len(self.dataset.train.targets) + len(self.dataset.val.targets)
+        self.progress.begin("training", epochs * per_epoch)
+        self.progress.advance(self.run.epoch * per_epoch + pictures)
+
+    def _save_is_due(self) -> bool:
+        """Whether it is time to save, or any process has received a signal."""
+        due = bool(self.interrupt.number) or time.monotonic() - self.saved_at > SAVE_EVERY
+        return self.world.max(due) > 0
+
+    def _save(self) -> None:
+        """Write `last.pt`; then stop, if any process has received a signal."""
+        self.trainer.check_loss()
+        self.run.save(self.folder.last, self.trainer)
+        self.saved_at = time.monotonic()
+        # All processes stop together: the others would wait for one that stopped alone.
+        stop(self.world.max(self.interrupt.number))
+
+    def _save_checkpoint(self) -> None:
+        """Write the current weights and how they came to be to the output."""
+        run, dataset = self.run, self.dataset
+        training = {
+            "epoch": run.epoch,
+            "figures": run.history[-1],
+            "history": list(run.history),
+            "restarts": list(run.restarts),
+        }
+        weights = self.trainer.weights()
+        if self.world.is_first:
+            checkpoint = Checkpoint(
+                run.recipe, dataset.labels, run.statistics, weights, dataset.label_ids, training
             )
-        if board is not None:
-            board.add(run.history[-1], trainer.lr)
-        if run.finished and run.epoch < epochs:
-            progress.say(f"validation no longer improves, after {run.recipe.train.drops} drops of lr: done")
+            checkpoint.save(self.output)
 
-    best = world.once(lambda: Checkpoint.load(output))
-    _draw(best, run, trainer, readers[1], folder)
-    return best
+    def _write_epoch(self) -> int:
+        """Write metrics and unreadable pictures; how many those are, if there are more than before."""
+        failures = [self.trainer.failures(reader) for reader in (self.train_reader, self.val_reader)]
+        if not self.world.is_first:
+            return 0
+        self.folder.write_metrics(self.run.history)
+        if failures == self.run.failures:
+            return 0
+        self.run.failures = failures
+        return self.folder.write_unreadable([self.dataset.train, self.dataset.val], failures)
 
-
-def _draw(best: Checkpoint, run: Run, trainer: Trainer, reader: Reader, folder: Path) -> None:
-    """The pictures of a finished run."""
-    trainer.set_weights(best.weights)
-    counts = np.zeros((len(best.labels), len(best.labels)), dtype=np.int64)
-
-    def count(batch: Batch, logits: Tensor) -> None:
-        if len(logits):
-            np.add.at(counts, (batch.classes, logits.argmax(1).cpu().numpy()), 1)
-
-    trainer.evaluate(reader, count)
-    counts = trainer.world.total(torch.from_numpy(counts)).numpy()
-    if not trainer.world.first:
-        return
-    from alexnet_tk.training import plots  # matplotlib takes a second to load
-
-    curves, confusion, filters = (folder / name for name in PLOTS)
-    plots.draw_curves(run.history, curves)
-    plots.draw_confusion(counts, best.labels, confusion)
-    plots.draw_filters(best.first_kernels, best.recipe.network.towers, filters)
+    def _on_validation_batch(self, batch: PictureBatch, logits: Tensor) -> None:
+        self.progress.advance(batch.global_size)
+        if self.world.max(self.interrupt.number):
+            self._save()
 
 
-class Stalled(Exception):  # noqa: N818
-    """The loss is still at ln(classes)."""
-
-
-def _checkpoint(run: Run, trainer: Trainer, data: Data) -> Checkpoint:
-    """The current weights and how they came to be."""
-    training = {
-        "epoch": run.epoch,
-        "figures": run.history[-1],
-        "history": list(run.history),
-        "restarts": list(run.restarts),
-    }
-    return Checkpoint(run.recipe, data.labels, run.statistics, trainer.weights(), data.label_ids, training)
-
-
-def _start_again(run: Run, trainer: Trainer, progress: Progress) -> Run:
-    """The known cure for a loss that stays at ln(classes): biases of 0.1 and another seed, once."""
-    train = run.asked.train
-    story = (
-        f"after {trainer.steps} steps the loss was {trainer.check():.3f}, no better than guessing; "
-        f"started again with network.init=caffe (biases 0.1) and train.seed={train.seed + 1}"
+def _epoch_line(epoch: int, epochs: int, train: Figures, val: Figures, is_best: bool) -> str:
+    """An epoch's figures, to print."""
+    width = len(str(epochs))
+    return (
+        f"epoch {epoch:{width}}/{epochs}  train loss {train.loss:.4f}  validation "
+        f"top-1 {val.top1:6.1%}  top-5 {val.top5:6.1%}{'  best so far, saved' if is_best else ''}"
     )
-    progress.say(story)
-    recipe = run.asked.override("network.init=caffe", f"train.seed={train.seed + 1}")
-    return Run(run.asked, recipe, run.statistics, run.fingerprint, restarts=[story])

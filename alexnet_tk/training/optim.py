@@ -1,4 +1,4 @@
-"""The paper's update rule (section 5) and the learning rate's schedules."""
+"""The paper's update rule (section 5) and the schedules of the learning rate."""
 
 from math import cos, pi
 
@@ -10,8 +10,8 @@ from alexnet_tk.recipe import Train
 class PaperSGD(torch.optim.SGD):
     """Stochastic gradient descent as the paper prints it: v ← μ v - ωεw - εg, w ← w + v.
 
-    torch keeps v / -ε instead of v, which is the same as long as the learning rate ε stays; so when ε
-    changes, the buffers are multiplied by old / new.
+    torch's momentum buffer is -v / ε, which is equivalent while the learning rate ε stays; when ε changes,
+    the buffers are multiplied by old ε / new ε.
     """
 
     def __init__(self, parameters: list[torch.Tensor], train: Train, lr: float) -> None:
@@ -20,7 +20,7 @@ class PaperSGD(torch.optim.SGD):
         )
 
     def set_lr(self, lr: float) -> None:
-        """Change the learning rate from the next step on; it must be above 0."""
+        """Set the learning rate of the next step; it must be above 0."""
         for group in self.param_groups:
             if group["lr"] != lr:
                 buffers = [self.state[p]["momentum_buffer"] for p in group["params"] if p in self.state]
@@ -30,7 +30,7 @@ class PaperSGD(torch.optim.SGD):
 
 
 class Plateau:
-    """Counts the drops of the schedule "plateau" from each epoch's validation accuracy."""
+    """The schedule "plateau": the drops so far, from every epoch's validation accuracy."""
 
     def __init__(self, train: Train) -> None:
         self.train = train
@@ -38,7 +38,7 @@ class Plateau:
         self.best = float("-inf")
         self.waited = 0
 
-    def seen(self, top1: float) -> bool:
+    def update(self, top1: float) -> bool:
         """Take in an epoch's validation top-1; True when another drop is due and none is left."""
         if top1 > self.best:
             self.best, self.waited = top1, 0
@@ -58,11 +58,11 @@ def learning_rate(train: Train, epochs: int, at: float, drops: int = 0) -> float
     train
         the recipe's table
     epochs
-        the number of epochs in all
+        the total number of epochs
     at
-        when the step is: the epochs completed, with fractions, 0 <= at < epochs
+        when the step is: the completed epochs, with fractions, 0 <= at < epochs
     drops
-        how often the schedule "plateau" has dropped so far
+        the drops of the schedule "plateau" so far
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its mistakes, the kernels of c1 (figure 3 of the paper)."""
+"""Plots of a run: its curves, its confusion matrix, the kernels of c1 (figure 3 of the paper)."""
 
 import warnings
 from math import ceil
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk.files import replacing
 
-MOST_NAMES = 40  # of labels beside a confusion matrix; more could not be read
+MAX_TICK_LABELS = 40  # beside a confusion matrix; more would not be legible
 
 
 def draw_curves(history: list[dict[str, float]], path: Path) -> None:
@@ -34,9 +34,9 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
 def draw_confusion(
     counts: NDArray[np.int64], labels: list[str], path: Path, title: str = "validation, best epoch"
 ) -> None:
-    """How often each class (rows) was taken for which (columns), in per cent of the class, as PNG."""
+    """A confusion matrix, true class by row and predicted by column, in per cent of the class, as PNG."""
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
-    named = len(labels) <= MOST_NAMES
+    named = len(labels) <= MAX_TICK_LABELS
     side = 3 + 0.45 * len(labels) if named else 9
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()

@@ -1,20 +1,21 @@
-"""The colours of a training set: what is subtracted from pictures, and along which axes they are shifted."""
+"""The colours of a training set: the mean to subtract, and the axes of the colour shift."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_tk.errors import DataError
-from alexnet_tk.recipe import RGB
-from alexnet_tk.training.dataset import Reader
+from alexnet_tk.preprocess import RGB
+from alexnet_tk.progress import Progress
+from alexnet_tk.training.batches import BatchReader
+
+MAX_MEASURED = 10_000  # pictures to decode for the statistics of a larger training set
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the training set's pixels: the mean, and the covariance's eigenvalues and eigenvectors.
+    """The mean of a training set's pixels, and the eigenvalues and eigenvectors of their covariance.
 
     Red, green, blue on the scale 0..255; `eigenvectors[i][j]` is channel i of component j.
     """
@@ -23,19 +24,17 @@ class Statistics:
     eigenvalues: RGB
     eigenvectors: tuple[RGB, RGB, RGB]
 
-    MOST: ClassVar[int] = 10_000  # pictures that are looked at where they have to be decoded
-
     @classmethod
     def from_lists(
         cls, mean: list[float], eigenvalues: list[float], eigenvectors: list[list[float]]
     ) -> "Statistics":
-        """From lists as files hold them; raises `ValueError` where there are not three of each."""
+        """From lists as files hold them; raises `ValueError` unless all lists have three items."""
         red, green, blue = eigenvectors
         return cls(_three(mean), _three(eigenvalues), (_three(red), _three(green), _three(blue)))
 
     @classmethod
-    def of(cls, reader: Reader, seed: int, advance: Callable[[int], None]) -> "Statistics":
-        """Measure the reader's split, or `MOST` pictures of it drawn with the seed.
+    def of(cls, reader: BatchReader, seed: int, progress: Progress) -> "Statistics":
+        """Measure the reader's split, or `MAX_MEASURED` pictures of it drawn with the seed.
 
         Raises
         ------
@@ -43,22 +42,22 @@ class Statistics:
             not one picture can be read
 
         """
-        order = np.random.default_rng([seed, 0x57A7]).permutation(len(reader.split.classes))[: cls.MOST]
+        order = np.random.default_rng([seed, 0x57A7]).permutation(len(reader.split.targets))[:MAX_MEASURED]
         moments = Moments()
         for batch in reader.batches(np.sort(order), 16, lambda picture, index: picture):
             for picture in batch.pictures:
                 moments += Moments.of(picture)
-            advance(len(batch.indices))
+            progress.advance(len(batch.indices))
         if not moments.pixels:
             index, reason = next(iter(reader.failures.items()))
             raise DataError(
-                f"no training picture can be read; the first: {reader.split.name(index)}: {reason}"
+                f"no training picture is readable; the first is {reader.split.name(index)}: {reason}"
             )
         return moments.statistics()
 
 
 class Moments:
-    """Sums over pixels, from which the statistics follow; whole numbers, so no order changes them."""
+    """Sums over pixels, from which the statistics follow; as integers they do not depend on the order."""
 
     def __init__(self) -> None:
         self.pixels = 0
@@ -67,7 +66,7 @@ class Moments:
 
     @classmethod
     def of(cls, picture: NDArray[np.uint8]) -> "Moments":
-        """Those of one picture, uint8 (H, W, 3)."""
+        """The sums of one picture, uint8 (H, W, 3)."""
         moments = cls()
         pixels = picture.reshape(-1, 3).astype(np.float64)  # exact: a picture's sums stay far below 2^53
         moments.pixels = len(pixels)

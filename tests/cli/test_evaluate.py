@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tk.benchmarking.figures import Batches, Benchmark
+from alexnet_tk.benchmarking.figures import Benchmark, NetworkTiming
 from tests.cli.command import Run
 
 
@@ -85,7 +85,8 @@ def test_benchmark_cuts_no_figure_short(
     run_here: Run, tmp_path: Path, width: int, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = [
-        Batches(Path(name), "cuda:0", 128, 1_234_000_000, [0.0123], [12_345.6, 12_000.1]) for name in "AB"
+        NetworkTiming(Path(name), "cuda:0", 128, 1_234_000_000, [0.0123], [12_345.6, 12_000.1])
+        for name in "AB"
     ]
     monkeypatch.setattr("alexnet_tk.benchmarking.benchmark", lambda *_, **__: Benchmark(2, batches))
     monkeypatch.setattr(import_module("alexnet_tk.cli.benchmark"), "WIDTH", width)

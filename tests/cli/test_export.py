@@ -77,7 +77,7 @@ def test_what_is_no_file_is_not_replaced(folder: Path, run_here: Run, tmp_path: 
     )
     assert "pipe" in done.stderr
     done = run_here("export", model, "--output", model, "--overwrite", cwd=tmp_path, code=1)
-    assert "the checkpoint itself" in done.stderr
+    assert "is the input itself" in done.stderr
     (tmp_path / "real").mkdir()
     (tmp_path / "link.onnx").symlink_to(tmp_path / "real" / "model.onnx")
     run_here("export", model, "--output", "link.onnx", cwd=tmp_path)

@@ -41,7 +41,7 @@ MISTAKES = [
     (("evaluate", "model.onnx", "."), 1, "images"),
     (("evaluate", "model.onnx", "images/", "--output", "x.txt"), 2, "x.txt"),
     (("evaluate", "model.onnx", "images/", "--output", "nosuch/x.csv"), 1, "nosuch"),
-    (("evaluate", "model.onnx", "images/", "--report", "model.onnx", "--overwrite"), 1, "model itself"),
+    (("evaluate", "model.onnx", "images/", "--report", "model.onnx", "--overwrite"), 1, "input itself"),
     (("benchmark", "nosuch.onnx"), 1, "nosuch.onnx"),
     (("benchmark", "text.pt"), 1, "text.pt"),
     (("benchmark", "model.onnx", "empty/"), 1, "empty"),

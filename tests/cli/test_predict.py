@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import onnx
+import pytest
 from PIL import Image
 
 from tests.cli.command import SCRIPT, Run, run
@@ -82,49 +83,59 @@ def test_output_files(folder: Path, tmp_path: Path) -> None:
     assert "--format" in run(*arguments[:-1], "answers.xyz", cwd=tmp_path, code=2).stderr
 
 
-def test_lists_archives_and_strictness(folder: Path, tmp_path: Path) -> None:
-    model = str(folder / "model.onnx")
-    shutil.copytree(folder / "images" / "Bag", tmp_path / "a b")
-    names = [f"a b/{number:04}.png" for number in range(3)]
-    (tmp_path / "list").write_text("\n".join([*names, "gone.png"]) + "\n")
-    done = run("predict", "--model", model, "--from", "list", cwd=tmp_path, code=3)
-    expected = [line.split(",")[:3] for line in done.stdout.splitlines()[1:]]
-    assert expected == [*([name, "ok", ""] for name in names), ["gone.png", "failed", "no such file"]]
+NAMES = [f"a b/{number:04}.png" for number in range(3)]
 
-    with (tmp_path / "list").open() as listed:
+
+@pytest.fixture
+def bags(folder: Path, tmp_path: Path) -> Path:
+    """A folder with pictures in a folder whose name holds a space, and the folder's model."""
+    shutil.copytree(folder / "images" / "Bag", tmp_path / "a b")
+    shutil.copy(folder / "model.onnx", tmp_path)
+    return tmp_path
+
+
+def test_a_list_names_pictures(bags: Path) -> None:
+    """In a file, on stdin and NUL-separated: the same answers."""
+    (bags / "list").write_text("\n".join([*NAMES, "gone.png"]) + "\n")
+    done = run("predict", "--from", "list", cwd=bags, code=3)
+    expected = [line.split(",")[:3] for line in done.stdout.splitlines()[1:]]
+    assert expected == [*([name, "ok", ""] for name in NAMES), ["gone.png", "failed", "no such file"]]
+    with (bags / "list").open() as listed:
         piped = subprocess.run(
-            [SCRIPT, "predict", "-", "--model", model],
-            cwd=tmp_path,
-            stdin=listed,
-            capture_output=True,
-            text=True,
+            [SCRIPT, "predict", "-"], cwd=bags, stdin=listed, capture_output=True, text=True
         )
     assert (piped.returncode, piped.stdout) == (3, done.stdout)
-    (tmp_path / "list0").write_text("\0".join([*names, "gone.png"]))
-    assert (
-        run("predict", "--model", model, "--from", "list0", "-0", cwd=tmp_path, code=3).stdout == done.stdout
-    )
+    (bags / "list0").write_text("\0".join([*NAMES, "gone.png"]))
+    assert run("predict", "--from", "list0", "-0", cwd=bags, code=3).stdout == done.stdout
 
-    (tmp_path / "bad").write_text("gone.png\n" + "\n".join(names))
-    strict = run("predict", "--model", model, "--from", "bad", "--strict", cwd=tmp_path, code=1)
+
+def test_strict_stops_before_the_first_failure(bags: Path) -> None:
+    (bags / "list").write_text("gone.png\n" + "\n".join(NAMES))
+    strict = run("predict", "--from", "list", "--strict", cwd=bags, code=1)
     assert "gone.png: no such file" in strict.stderr
     assert "4 found, 0 answered; 4 left" in strict.stderr
     assert len(strict.stdout.splitlines()) == 1, "the header"
 
-    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
-        for name in names:
-            archive.write(tmp_path / name, name)
-    inside = run("predict", "--model", model, "x.zip", cwd=tmp_path).stdout
-    assert (
-        inside
-        == "\n".join(
-            [done.stdout.splitlines()[0], *(f"x.zip/{line}" for line in done.stdout.splitlines()[1:4])]
-        )
-        + "\n"
-    )
-    assert "name pictures" in run("predict", "--model", model, cwd=tmp_path, code=2).stderr
-    assert "--from FILE or -" in run("predict", "images/", "-0", cwd=folder, code=2).stderr
+
+def test_an_archive_is_read_in_place(bags: Path) -> None:
+    with zipfile.ZipFile(bags / "x.zip", "w") as archive:
+        for name in NAMES:
+            archive.write(bags / name, name)
+    header, *rows = run("predict", *NAMES, cwd=bags).stdout.splitlines()
+    inside = run("predict", "x.zip", cwd=bags).stdout.splitlines()
+    assert inside == [header, *(f"x.zip/{row}" for row in rows)]
+
+
+def test_without_pictures_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert "name pictures" in run("predict", cwd=tmp_path, code=2).stderr
+
+
+def test_a_list_that_can_not_be_read_is_named(tmp_path: Path) -> None:
     assert "--from none can't be read" in run("predict", "--from", "none", cwd=tmp_path, code=1).stderr
+
+
+def test_nul_separated_paths_need_a_list(folder: Path) -> None:
+    assert "--from FILE or -" in run("predict", "images/", "-0", cwd=folder, code=2).stderr
 
 
 def test_strict_stops_where_a_resume_takes_up(folder: Path, tmp_path: Path) -> None:

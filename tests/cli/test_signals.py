@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tk.inference.resume import answers_file
+from alexnet_tk.prediction.formats import FORMATS, AppendableFormat, WholeFormat
+from alexnet_tk.prediction.output import OutputFile
 from tests.cli.command import SCRIPT, heed_ctrl_c, run
 from tests.conftest import TINY
 
@@ -108,7 +109,7 @@ def test_ctrl_c_while_measuring(folder: Path) -> None:
         preexec_fn=heed_ctrl_c,
     )
     assert process.stderr is not None
-    assert any("rounds" in line for line in process.stderr), "it has begun to measure"
+    assert any("rounds" in line for line in process.stderr), "it has started to measure"
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -142,7 +143,9 @@ def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: 
     """After SIGKILL at random moments the file is that of a run that was never disturbed, byte for byte."""
     chance = random.Random(form)
     whole, output = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
-    grows = answers_file(output, form)
+    format = FORMATS[form]
+    assert isinstance(format, (AppendableFormat, WholeFormat))
+    grows = OutputFile(output, format).appended
     words = [
         "predict",
         str(folder / "images"),
@@ -155,14 +158,14 @@ def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: 
     size = 100_000  # of all answers, about
     kills = 0
     while True:
-        most = (grows.stat().st_size if grows.exists() else 0) + chance.uniform(0.1, 0.6) * size
+        limit = (grows.stat().st_size if grows.exists() else 0) + chance.uniform(0.1, 0.6) * size
         process = subprocess.Popen(
             [SCRIPT, *words, "--top5", "--output", str(output), "--resume"],
             cwd=tmp_path,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        while process.poll() is None and not (grows.exists() and grows.stat().st_size > most):
+        while process.poll() is None and not (grows.exists() and grows.stat().st_size > limit):
             time.sleep(0.001)
         if process.poll() is not None:
             break

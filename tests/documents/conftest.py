@@ -1,4 +1,4 @@
-"""What pages speak of and do not make: pictures, models and recipes, small ones."""
+"""Small stand-ins for the pictures, models and recipes that pages use but don't create."""
 
 import re
 import shutil
@@ -28,8 +28,8 @@ def write_pictures(folder: Path, count: int, seed: int) -> None:
         Image.fromarray(pixels).save(folder / f"{i}.png")
 
 
-def write_foreign_model(path: Path, classes: int) -> None:
-    """A classifier as another tool might export it: the mean colour, weighted."""
+def write_other_model(path: Path, classes: int) -> None:
+    """Write a classifier as another tool might export it: a weighted mean colour."""
     weights = np.linspace(-1, 1, 3 * classes, dtype=np.float32).reshape(3, classes)
     nodes = [
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
@@ -46,7 +46,7 @@ def write_foreign_model(path: Path, classes: int) -> None:
 
 
 def write_unsorted(folder: Path, count: int) -> None:
-    """Validation pictures in one folder, with the table of their classes, as Kaggle has them."""
+    """Write validation pictures in one folder and the table of their classes, as Kaggle provides them."""
     rows = ["ImageId,PredictionString"]
     for i in range(1, count + 1):
         picture = folder / "IMAGENET" / "val" / f"ILSVRC2012_val_{i:08}.JPEG"
@@ -57,7 +57,7 @@ def write_unsorted(folder: Path, count: int) -> None:
 
 @pytest.fixture(scope="module")
 def small_sample() -> Iterator[None]:
-    """A tenth of the built-in pictures."""
+    """Reduces the built-in pictures to a tenth."""
     whole = sample.pictures
     with pytest.MonkeyPatch.context() as patch:
 
@@ -70,7 +70,7 @@ def small_sample() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory: pytest.TempPathFactory, small_sample: None) -> Path:
-    """A folder with the files and folders that pages name and do not make."""
+    """A folder with the files and folders that pages use but don't create; every page starts from a copy."""
     folder = tmp_path_factory.mktemp("stand-ins")
     for seed, label in enumerate(("bird", "cat", "dog")):
         write_pictures(folder / "photos" / label, 14, seed)
@@ -83,7 +83,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory, small_sample: None) -> P
     (folder / "more").mkdir()
     Image.new("RGB", (60, 50), "teal").save(folder / "more" / "IMG_0001.jpg")
     shutil.copy(folder / "photos" / "cat" / "0.png", folder / "picture.png")
-    write_foreign_model(folder / "resnet50.onnx", 10)
+    write_other_model(folder / "resnet50.onnx", 10)
     (folder / "imagenet.txt").write_text("\n".join(f"label {i}" for i in range(10)), encoding="utf-8")
     (recipe,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "own-pictures.md").read_text(), re.DOTALL)
     (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
@@ -95,15 +95,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory, small_sample: None) -> P
     return folder
 
 
-@pytest.fixture(scope="module")
-def already() -> set[str]:
-    """The commands that an earlier page had run; their outputs have stand-ins."""
-    return set()
-
-
 @pytest.fixture(autouse=True)
-def _signals_as_they_were() -> Iterator[None]:
-    """A command that runs in this process takes them over."""
+def _restore_signal_handlers() -> Iterator[None]:
+    """Undoes what a command that ran in this process has installed."""
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     hook = threading.excepthook
     yield

@@ -1,7 +1,7 @@
-"""The pages, and what can be run of them: commands and blocks of Python.
+"""The pages, and the commands and Python blocks in them that can be run.
 
-A command is a line after `$` in a ```console block, or a line of an indented block. A ```python block that is
-followed by "Saved as `NAME`" is saved, for the commands after it, and others are run.
+A command is a line after `$` in a ```console block, or a line of an indented block. A ```python block is run;
+if "Saved as `NAME`" follows it, it is saved under that name instead, for the commands after it.
 """
 
 import re
@@ -17,7 +17,7 @@ PAGES = [
     ROOT / "CONTRIBUTING.md",
 ]
 FENCES = {"console", "text", "toml", "python", "javascript"}
-# What a test machine can't run, as patterns at the beginning of a command or block, and why. All else is run.
+# Patterns for the beginning of a command or block that tests can't run, and why. Everything else is run.
 NOT_RUN = {
     r"pip |npm ": "asks a package index",
     r"node ": "needs Node and two packages of it",
@@ -25,8 +25,8 @@ NOT_RUN = {
     r"torchrun ": "needs several machines; tests/training/parallel runs it on one",
     r"alexnet-tk train .*--gpus ": "starts several processes; tests/training/parallel does with --device cpu",
     r"alexnet-tk .*--device cuda": "needs a GPU",
-    r"alexnet-tk import ": "needs a public file of 240 MB; tests/export makes such files",
-    r"alexnet-tk .*--engine ray": "starts Ray; tests/inference/test_cluster.py does",
+    r"alexnet-tk import ": "needs a public file of 240 MB; tests/importing makes such files",
+    r"alexnet-tk .*--engine ray": "starts Ray; tests/prediction does",
     r"RAY_ADDRESS=|ray ": "needs a cluster",
     r"python benchmarks/": "measures for minutes",
     r"alexnet-tk benchmark ": "measures for half a minute; tests/test_benchmarking.py runs it",
@@ -41,7 +41,7 @@ def named(page: Path) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """Something to run: a command as a shell takes it, or a block of Python, maybe saved under a name."""
+    """A shell command, or a Python block, with the name under which it is saved if there is one."""
 
     code: str
     kind: str = "command"
@@ -79,7 +79,7 @@ def steps(page: Path) -> list[Step]:
 
 
 def command(line: str, lines: Iterator[str]) -> Step:
-    """A command with the lines in which it goes on, without the comment after it."""
+    """A command joined with its continuation lines, without the comment after it."""
     while line.endswith("\\"):
         line = line[:-1] + next(lines).strip()
     return Step(re.sub(r"\s+# .*", "", line))

@@ -1,32 +1,39 @@
-"""Commands of the pages, run quickly: every network is the tests' tiny one and is trained for one epoch.
+"""Runs the pages' commands and Python blocks quickly: networks are tiny and are trained for one epoch.
 
-Outputs may be there already. So that nothing is loaded twice, `alexnet-tk` runs in this process.
+Existing outputs are overwritten, because one page shows several commands with the same default output.
+`alexnet-tk` runs in this process, which avoids loading torch for every command.
 """
 
+import ast
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+import alexnet_tk
 from tests.conftest import TINY
 from tests.documents.page import Step
 
 QUICK = (*TINY, "network.init=he", "preprocess.std=[60,60,60]", "train.epochs=1", "train.batch_size=16")
 PROGRAMS = ("alexnet-tk", "python", "find", "ls")
-SHELL = re.compile(r"[|<>;&*]")  # what needs a shell
+SHELL = re.compile(r"[|<>;&*]")  # characters that need a shell
 APP = import_module("alexnet_tk.cli.main").app
 COMMANDS: dict[str, Any] = get_command(APP).commands  # type: ignore[attr-defined]
 
 
 def quick(words: list[str]) -> list[str]:
-    """The words of `alexnet-tk …` with what makes it quick, and lets it replace other commands' files."""
+    """The arguments of `alexnet-tk`, extended so that it is quick and replaces existing outputs."""
     name = words[0]
     if name == "train":
         words = [*words, *(word for each in QUICK for word in ("--set", each))]
@@ -38,17 +45,45 @@ def quick(words: list[str]) -> list[str]:
 
 
 def options(name: str) -> set[str]:
-    """What a command of the app takes."""
+    """The options of a command."""
     params = COMMANDS[name].params
     return {option for each in params for option in (*each.opts, *each.secondary_opts)} | {"--help", "-h"}
 
 
+@contextmanager
+def quick_functions(names: set[str]) -> Iterator[None]:
+    """Within the block, these functions of `alexnet_tk` are quick and replace existing outputs."""
+
+    def patched(function: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = signature(function).parameters
+        defaults = {"settings": QUICK, "overwrite": True}
+        added = {name: value for name, value in defaults.items() if name in parameters}
+        return lambda *args, **given: function(*args, **(added | given))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(alexnet_tk, name, patched(getattr(alexnet_tk, name)), raising=False)
+        yield
+
+
+def imported_functions(code: str) -> set[str]:
+    """The functions that a block imports from `alexnet_tk` itself."""
+    return {
+        alias.name
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module == "alexnet_tk"
+        for alias in node.names
+        if alias.name.islower()
+    }
+
+
 def run(step: Step, folder: Path) -> None:
-    """Run a command or a block in the folder, which is the current one; fails unless it ends well."""
+    """Run a command or a block in the folder, which is the current one; fails unless it succeeds."""
     if step.kind == "python":
         if step.name:
             (folder / step.name).write_text(step.code, encoding="utf-8")
-        else:
+            return
+        with quick_functions(imported_functions(step.code)):
             exec(compile(step.code, "block", "exec"), {"__name__": "__main__"})
         return
     program, *words = shlex.split(step.code)

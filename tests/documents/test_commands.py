@@ -1,4 +1,4 @@
-"""Every command of every page is run, in the order of the page, or there is a reason why it can't be."""
+"""Every command of every page is run, in the page's order, unless there is a reason why it can't be."""
 
 import ast
 import re
@@ -21,15 +21,19 @@ RUN = [page for page, found in ALL.items() if any(step.reason is None for step i
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=named)
 def test_every_command_works(
-    page: Path, stand_ins: Path, already: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each page by itself, whatever other pages have run before."""
     folder = tmp_path / "folder"
     shutil.copytree(stand_ins, folder)
     monkeypatch.chdir(folder)
+    trained: set[str] = set()
     for step in ALL[page]:
-        if step.reason is None and step.code not in already:
-            already.add(step.code)
-            run(step, folder)
+        if step.reason is not None or step.code in trained:
+            continue
+        if step.code.startswith("alexnet-tk train"):
+            trained.add(step.code)  # the same training a second time would write the same files
+        run(step, folder)
 
 
 def test_every_reason_is_one_of_a_command() -> None:
@@ -38,7 +42,7 @@ def test_every_reason_is_one_of_a_command() -> None:
 
 
 def test_pages_hold_commands() -> None:
-    """If the marks of commands were read wrongly, all of the above would be true of nothing."""
+    """If no command were found on the pages, all of the above would pass."""
     readme = [step.code for step in ALL[ROOT / "README.md"]]
     assert "pip install ." in readme
     assert "alexnet-tk samples images/" in readme

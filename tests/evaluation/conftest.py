@@ -1,4 +1,4 @@
-"""The network and its pictures as files."""
+"""The network of known.py and its pictures as files."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def pictures() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def truth(pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """A class for each picture, right for some and wrong for others; none is an eel, the fifth."""
+    """A class for each picture, correct for some and wrong for others; none is an eel, the fifth."""
     classes: NDArray[np.int64] = answers(centre(pictures)).argmax(axis=1)
     random = np.random.default_rng(5)
     wrong = random.random(len(pictures)) < 0.5

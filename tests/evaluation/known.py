@@ -1,4 +1,4 @@
-"""A network whose answers can be worked out by hand, its pictures, and figures made by scikit-learn."""
+"""A network that numpy can compute, its pictures, and the figures that scikit-learn computes."""
 
 import json
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from alexnet_tk.evaluation import Evaluation
-from alexnet_tk.inference.model import FORMAT, INPUT, OUTPUT, preprocess_metadata
-from alexnet_tk.recipe import Preprocess
+from alexnet_tk.inference.model import INPUT_NAME, ONNX_FORMAT, OUTPUT_NAME, preprocess_metadata
+from alexnet_tk.preprocess import Preprocess
+from alexnet_tk.progress import Progress
 
 LABELS = ["ant", "bee", "cat", "dog", "eel", "fox", "T-shirt"]
 SIDE, SCALED = 8, 12  # of a crop, and of the square it is cut out of
@@ -34,44 +35,45 @@ def write_model(
     side: int = SIDE,
     scaled: int = SCALED,
 ) -> Path:
-    """A file of ours whose network can be worked out by hand."""
+    """An exported file whose network numpy can compute."""
     classes = weights.shape[1]
     nodes = [
-        helper.make_node("Cast", [INPUT], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", [INPUT_NAME], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["means"], keepdims=0),
         helper.make_node("MatMul", ["means", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [OUTPUT], axis=-1),
+        helper.make_node("Softmax", ["logits"], [OUTPUT_NAME], axis=-1),
     ]
     graph = helper.make_graph(
         nodes,
         "means",
-        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", side, side, 3])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", classes])],
+        [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", side, side, 3])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", classes])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1, 2]), "axes")],
     )
-    told: dict[str, Any] = {
-        "format": FORMAT,
+    preprocess = Preprocess(scaled, side, "bilinear", "RGB", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    metadata: dict[str, Any] = {
+        "format": ONNX_FORMAT,
         "labels": list(labels),
         "label_ids": list(ids),
-        "preprocess": preprocess_metadata(Preprocess(resize=scaled, mean=(0.0, 0.0, 0.0)), side, "uint8"),
+        "preprocess": preprocess_metadata(preprocess, "uint8"),
         "network": NETWORK | {"image_size": side},
         "precision": "fp32",
     }
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, {f"alexnet_tk.{key}": json.dumps(value) for key, value in told.items()})
+    helper.set_model_props(model, {f"alexnet_tk.{key}": json.dumps(value) for key, value in metadata.items()})
     onnx.save(model, path)
     return path
 
 
 def answers(views: NDArray[np.uint8], weights: NDArray[np.float32] = WEIGHTS) -> NDArray[np.float64]:
-    """What that network gives for views uint8 (N, S, S, 3), in double precision."""
+    """That network's probabilities of views uint8 (N, S, S, 3), in double precision."""
     logits = views.astype(np.float64).mean(axis=(1, 2)) @ weights.astype(np.float64)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def draw(count: int, side: int = SCALED, seed: int = 0) -> NDArray[np.uint8]:
-    """Pictures uint8 (N, side, side, 3), of many colours that differ from place to place."""
+    """Pictures uint8 (N, side, side, 3) with a different colour in each quarter."""
     random = np.random.default_rng(seed)
     colours = random.integers(0, 256, (count, 2, 2, 3)).repeat(side // 2, axis=1).repeat(side // 2, axis=2)
     return (colours * 0.8 + random.integers(0, 50, (count, side, side, 3))).astype(np.uint8)
@@ -90,42 +92,42 @@ def write_folder(
     return folder
 
 
-class Told:
-    """A progress that remembers."""
+class RecordedProgress(Progress):
+    """A progress that records what it receives."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.total = self.seen = 0
+        self.messages: list[str] = []
+        self.total = self.done = 0
 
     def say(self, message: str) -> None:
-        self.said.append(message)
+        self.messages.append(message)
 
-    def begin(self, what: str, pictures: int) -> None:
-        self.total += pictures
+    def result(self, line: str) -> None:
+        raise AssertionError("an evaluation has no intermediate results")
 
-    def advance(self, pictures: int, loss: float | None = None) -> None:
-        self.seen += pictures
+    def begin(self, task: str, total: int) -> None:
+        self.total += total
 
-    def epoch(self, *arguments: object) -> None:
-        raise AssertionError("nothing is trained")
+    def advance(self, count: int, loss: float | None = None) -> None:
+        self.done += count
 
 
 def assert_figures(found: Evaluation, truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> None:
-    """Those that scikit-learn makes of the same probabilities."""
+    """The figures must be those that scikit-learn computes from the same probabilities."""
     every = range(len(LABELS))
     expected = confusion_matrix(truth, probabilities.argmax(axis=1), labels=every)
     places = [found.labels.index(label) for label in LABELS]
     assert np.array_equal(found.confusion[np.ix_(places, places)], expected)
-    for share, k in ((found.top1, 1), (found.top5, 5)):
-        assert share.hits == top_k_accuracy_score(truth, probabilities, k=k, labels=every, normalize=False)
-        assert share.of == len(truth)
+    for correct, k in ((found.top1, 1), (found.top5, 5)):
+        assert correct.count == top_k_accuracy_score(truth, probabilities, k=k, labels=every, normalize=False)
+        assert correct.total == len(truth)
     for each in found.classes():
         mine = truth == LABELS.index(each.label)
         right = probabilities.argmax(axis=1)[mine] == LABELS.index(each.label)
-        assert (each.top1.hits, each.top1.of) == (right.sum(), mine.sum())
+        assert (each.top1.count, each.top1.total) == (right.sum(), mine.sum())
         several = np.argsort(-probabilities[mine])[:, :5] == LABELS.index(each.label)
-        assert each.top5.hits == several.any(axis=1).sum()
+        assert each.top5.count == several.any(axis=1).sum()
         row = expected[LABELS.index(each.label)].copy()
         row[LABELS.index(each.label)] = 0
-        assert each.times == row.max()
-        assert not each.times or row[LABELS.index(each.taken_for)] == row.max()
+        assert each.times_mistaken == row.max()
+        assert not each.times_mistaken or row[LABELS.index(each.mistaken_for)] == row.max()

@@ -1,4 +1,4 @@
-"""Figures against numpy over pixels and against scikit-learn, for every kind of model."""
+"""Figures compared with numpy on the pixels and with scikit-learn, for every kind of model."""
 
 import subprocess
 import sys
@@ -14,22 +14,31 @@ from numpy.typing import NDArray
 
 from alexnet_tk import sample, zoo
 from alexnet_tk.errors import ModelError
-from alexnet_tk.evaluation import Share, evaluate
+from alexnet_tk.evaluation import Proportion, evaluate
 from alexnet_tk.evaluation.figures import Z
-from tests.evaluation.known import LABELS, OTHERS, WEIGHTS, Told, answers, assert_figures, centre, write_model
+from tests.evaluation.known import (
+    LABELS,
+    OTHERS,
+    WEIGHTS,
+    RecordedProgress,
+    answers,
+    assert_figures,
+    centre,
+    write_model,
+)
 
 
 def test_figures_are_those_of_numpy_and_scikit_learn(
     model: Path, folder: Path, pictures: NDArray[np.uint8], truth: NDArray[np.int64]
 ) -> None:
     probabilities = answers(centre(pictures))
-    told = Told()
-    found = evaluate([model], folder, progress=told)
+    progress = RecordedProgress()
+    found = evaluate([model], folder, progress=progress)
     assert_figures(found, truth, probabilities)
-    assert 0.3 < found.top1.value < 0.9 and found.top5.value < 1, "or the test could not tell"
-    assert (told.total, told.seen) == (120, 120)
+    assert 0.3 < found.top1.fraction < 0.9 and found.top5.fraction < 1, "else the test proves nothing"
+    assert (progress.total, progress.done) == (120, 120)
     assert [each.label for each in found.classes()] == [label for label in LABELS if label != "eel"]
-    assert any("without figures: 1 of the model's labels (eel)" in line for line in told.said)
+    assert any("no figures, for 1 of the model's labels (eel)" in line for line in progress.messages)
     sure = probabilities.max(axis=1)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != truth)
     worst = wrong[np.argsort(-sure[wrong])][:20]
@@ -70,7 +79,7 @@ def test_several_models_are_averaged_by_label(
 
 def test_models_of_other_labels_are_not_averaged(model: Path, folder: Path, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other.onnx", [*LABELS[:-1], "shirt"])
-    with pytest.raises(ModelError, match=r"'T-shirt' is a label of one of them"):
+    with pytest.raises(ModelError, match="only one of them has 'T-shirt'"):
         evaluate([model, other], folder)
     less = write_model(tmp_path / "less.onnx", LABELS[:6], WEIGHTS[:, :6])
     with pytest.raises(ModelError, match="can't be averaged"):
@@ -81,7 +90,7 @@ def test_models_of_other_labels_are_not_averaged(model: Path, folder: Path, tmp_
 def test_a_checkpoint_and_its_export_agree_to_the_last_picture(
     fashion_mini: Path, tmp_path: Path, crops: Any
 ) -> None:
-    """On the built-in validation pictures; the exported file is the one in the package."""
+    """The exported file is the one in the package, the pictures are the built-in validation pictures."""
     import torch
 
     sample.write_pictures(tmp_path / "images")
@@ -93,10 +102,10 @@ def test_a_checkpoint_and_its_export_agree_to_the_last_picture(
         evaluate([each], tmp_path / "images", crops=crops) for each in (fashion_mini, zoo.default_model())
     )
     assert np.array_equal(ours.confusion, exported.confusion)
-    assert np.array_equal(ours.among_five, exported.among_five)
+    assert np.array_equal(ours.top5_correct, exported.top5_correct)
     assert [each.path for each in ours.mistakes] == [each.path for each in exported.mistakes]
     assert ours.pictures == (1_000 if crops == 1 else 200)
-    assert 0.8 < ours.top1.value < 0.95
+    assert 0.8 < ours.top1.fraction < 0.95
     assert torch.get_num_threads() == threads
 
 
@@ -106,7 +115,7 @@ def test_an_onnx_file_needs_neither_torch_nor_onnx(model: Path, folder: Path, tm
         "from pathlib import Path\n"
         "from alexnet_tk.evaluation import evaluate\n"
         "model, data, out = map(Path, sys.argv[1:])\n"
-        "found = evaluate([model], data, crops=10, output=out / 'a.json', confusion=[out / 'c.csv'], "
+        "found = evaluate(model, str(data), crops=10, output=out / 'a.json', confusion=out / 'c.csv', "
         "report=out / 'page.html')\n"
         "assert found.pictures == 120\n"
         "print(*{name.partition('.')[0] for name in sys.modules})\n"
@@ -119,18 +128,19 @@ def test_an_onnx_file_needs_neither_torch_nor_onnx(model: Path, folder: Path, tm
 
 
 @given(st.integers(1, 100_000), st.data())
-def test_intervals_are_wilsons(of: int, data: st.DataObject) -> None:
-    """Their ends are the shares from which the observed one is just Z standard deviations away."""
-    share = Share(data.draw(st.integers(0, of)), of)
-    low, high = share.interval
-    assert 0 <= low <= share.value <= high <= 1 or np.isclose([low, high], share.value, atol=1e-12).any()
+def test_intervals_are_wilsons(total: int, data: st.DataObject) -> None:
+    """The observed fraction is exactly Z standard deviations away from either end of the interval."""
+    observed = Proportion(data.draw(st.integers(0, total)), total)
+    low, high = observed.interval
+    inside = 0 <= low <= observed.fraction <= high <= 1
+    assert inside or np.isclose([low, high], observed.fraction, atol=1e-12).any()
     for end in (low, high):
         if 1e-9 < end < 1 - 1e-9:
-            assert abs(share.value - end) == pytest.approx(Z * sqrt(end * (1 - end) / of), rel=1e-6)
-    assert share.rest.interval == pytest.approx((1 - high, 1 - low), abs=1e-12)
+            assert abs(observed.fraction - end) == pytest.approx(Z * sqrt(end * (1 - end) / total), rel=1e-6)
+    assert observed.complement.interval == pytest.approx((1 - high, 1 - low), abs=1e-12)
 
 
 def test_the_interval_of_a_textbook() -> None:
     """Newcombe 1998, table I: 81 of 263, and none of 20."""
-    assert Share(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert Share(0, 20).interval == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert Proportion(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert Proportion(0, 20).interval == pytest.approx((0.0, 0.1611), abs=5e-5)

@@ -1,7 +1,8 @@
-"""What is written and drawn of an evaluation."""
+"""The text, the files and the page of an evaluation."""
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ from PIL import Image
 
 from alexnet_tk.errors import OutputError, UsageError
 from alexnet_tk.evaluation import Evaluation, evaluate
-from alexnet_tk.evaluation.output import text
-from tests.evaluation.known import LABELS, Told, draw, write_folder, write_model
+from tests.evaluation.known import LABELS, RecordedProgress, draw, write_folder, write_model
 
 
 def test_outputs_hold_the_figures(model: Path, folder: Path, tmp_path: Path) -> None:
@@ -22,13 +22,13 @@ def test_outputs_hold_the_figures(model: Path, folder: Path, tmp_path: Path) -> 
         confusion=[tmp_path / "c.csv", tmp_path / "c.png"],
         report=tmp_path / "page.html",
     )
-    told = json.loads((tmp_path / "a.json").read_text())
-    assert told["confusion"] == found.confusion.tolist()
-    assert (told["labels"], told["pictures"], told["failed"]) == (LABELS, 120, [])
-    assert told["top1"]["accuracy"] == found.top1.value
-    assert told["top5"]["error_interval"] == list(found.top5.rest.interval)
-    assert [each["label"] for each in told["classes"]] == [each.label for each in found.classes()]
-    assert [each["path"] for each in told["mistakes"]] == [each.path for each in found.mistakes]
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert written["confusion"] == found.confusion.tolist()
+    assert (written["labels"], written["pictures"], written["failed"]) == (LABELS, 120, [])
+    assert written["top1"]["accuracy"] == found.top1.fraction
+    assert written["top5"]["error_interval"] == list(found.top5.complement.interval)
+    assert [each["label"] for each in written["classes"]] == [each.label for each in found.classes()]
+    assert [each["path"] for each in written["mistakes"]] == [each.path for each in found.mistakes]
     with (tmp_path / "c.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["true label", *LABELS]
@@ -41,15 +41,15 @@ def test_outputs_hold_the_figures(model: Path, folder: Path, tmp_path: Path) -> 
     with (tmp_path / "a.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     for line, each in zip(lines, found.classes(), strict=True):
-        assert (line["label"], int(line["pictures"])) == (each.label, each.top1.of)
-        assert (line["taken_for"], int(line["times"])) == (each.taken_for, each.times)
+        assert (line["label"], int(line["pictures"])) == (each.label, each.top1.total)
+        assert (line["taken_for"], int(line["times"])) == (each.mistaken_for, each.times_mistaken)
         numbers = [float(line[name]) for name in ("top1", "top1_low", "top1_high", "top5_high")]
         assert numbers == pytest.approx(
-            [each.top1.value, *each.top1.interval, each.top5.interval[1]], rel=1e-5
+            [each.top1.fraction, *each.top1.interval, each.top5.interval[1]], rel=1e-5
         )
 
 
-def test_the_page_tells_figures_and_truth(model: Path, tmp_path: Path) -> None:
+def test_the_page_shows_figures_and_true_labels(model: Path, tmp_path: Path) -> None:
     labels = ["<b>ant", *LABELS[1:]]
     named = write_model(tmp_path / "named.onnx", labels)
     folder = write_folder(tmp_path / "data", draw(20), np.zeros(20, int), labels)
@@ -61,19 +61,20 @@ def test_the_page_tells_figures_and_truth(model: Path, tmp_path: Path) -> None:
     run = json.loads(page.split('id="run">')[1].split("</script>")[0])
     assert len(records) == 21
     assert {each[5] for each in records} == {labels[0]}
-    assert sum(each[2][:1] == [labels[0]] for each in records) == found.top1.hits
+    assert sum(each[2][:1] == [labels[0]] for each in records) == found.top1.count
     assert all(each[4] for each in records if not each[1]), "thumbnails"
-    assert run["figures"] == text(found)
+    assert run["figures"] == found.summary()
     assert run["figures"][0].startswith("top-1  accuracy ")
 
 
 def test_text_of_many_classes_shows_the_worst() -> None:
-    found = Evaluation([Path("m")], Path("d"), 1, [f"{number}" for number in range(100)])
-    found.confusion[:] = np.eye(100, dtype=np.int64) * np.arange(1, 101)[:, None]
-    found.confusion[:, 0] += 1
-    lines = text(found)
-    assert "the worst 40 of 100 classes; --output tells of all" in lines
-    listed = lines[lines.index("the worst 40 of 100 classes; --output tells of all") + 3 :]
+    confusion = np.eye(100, dtype=np.int64) * np.arange(1, 101)[:, None]
+    confusion[:, 0] += 1
+    labels, zeros = [f"{number}" for number in range(100)], np.zeros(100, np.int64)
+    found = Evaluation([Path("m")], Path("d"), 1, labels, confusion, zeros, [], [], Counter(), [], 1.0)
+    lines = found.summary()
+    assert "the worst 40 of 100 classes; --output F.csv lists all" in lines
+    listed = lines[lines.index("the worst 40 of 100 classes; --output F.csv lists all") + 3 :]
     assert listed[0] == " 66.7%    0.0%         3  1, 1 × 0"
     assert len(listed) == 40
 
@@ -86,15 +87,17 @@ def test_outputs_are_refused_before_the_work(model: Path, folder: Path, tmp_path
         (OutputError, "--overwrite", {"output": tmp_path / "a.json"}),
         (OutputError, "--overwrite", {"report": tmp_path / "a.json"}),
         (OutputError, "does not exist", {"report": tmp_path / "gone" / "page.html"}),
-        (OutputError, "the model itself", {"output": copy, "overwrite": True}),
+        (OutputError, "is the input itself", {"output": copy, "overwrite": True}),
         (UsageError, r"neither \.csv nor \.json", {"output": tmp_path / "a.txt"}),
         (UsageError, r"neither \.csv nor \.png", {"confusion": [tmp_path / "a.json"]}),
         (UsageError, "the same name", {"output": tmp_path / "a.csv", "confusion": [tmp_path / "a.csv"]}),
     ):
-        told = Told()
+        progress = RecordedProgress()
         with pytest.raises(error, match=message):
-            evaluate([copy], folder, progress=told, **options)
-        assert told.said == []
+            evaluate([copy], folder, progress=progress, **options)
+        assert progress.messages == []
+    with pytest.raises(UsageError, match="no model"):
+        evaluate([], folder)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "copy.csv"]
     evaluate([model], folder, output=tmp_path / "a.json", overwrite=True)
     assert json.loads((tmp_path / "a.json").read_text())["pictures"] == 120

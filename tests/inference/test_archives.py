@@ -106,7 +106,7 @@ def test_a_tar_that_is_cut_off_fails_where_it_ends(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "MOST", 10**6)
+    monkeypatch.setattr(archives, "LARGEST_MEMBER", 10**6)
     path = zipped(tmp_path / "x.zip", {"a.png": bytes(10**6 + 1)})
     assert path.stat().st_size < 10**4
     (member,) = find([path]).paths

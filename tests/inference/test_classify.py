@@ -19,10 +19,10 @@ from PIL import Image
 
 from alexnet_tk.errors import PictureError
 from alexnet_tk.inference import Classifier, Record, find
-from alexnet_tk.inference.predict import predict
+from alexnet_tk.inference.model import Model, open_model
 from alexnet_tk.inference.session import Device
-from alexnet_tk.inference.sources import Unreadable
-from alexnet_tk.inference.speed import Speed
+from alexnet_tk.layout import Unreadable
+from alexnet_tk.prediction.local import LocalRun
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "truncated"}
@@ -100,10 +100,9 @@ class Watched:
 @pytest.fixture
 def as_on_cuda(model_file: Path) -> tuple[Classifier, Watched]:
     """A classifier that takes the CPU's session for one on a GPU."""
-    classifier = Classifier(model_file, "cpu")
-    session = Watched(classifier._model.session)
-    classifier._model = replace(classifier._model, device=Device("cuda:0", "a test"), session=session)
-    return classifier, session
+    model = open_model(model_file, "cpu")
+    session = Watched(model.session)
+    return Classifier(replace(model, device=Device("cuda:0", "a test"), session=session)), session
 
 
 def test_answers_are_what_numpy_computes(
@@ -286,9 +285,9 @@ def test_on_cuda_ten_crops_have_one_shape_too(
 
 def test_on_the_cpu_nothing_is_padded(model_file: Path, sound: list[str]) -> None:
     """A blank picture costs as much as a real one there."""
-    classifier = Classifier(model_file, "cpu")
-    session = Watched(classifier._model.session)
-    classifier._model = replace(classifier._model, session=session)
+    model = open_model(model_file, "cpu")
+    session = Watched(model.session)
+    classifier = Classifier(replace(model, session=session))
     assert len(list(classifier.classify(sound[:7], batch_size=3, workers=1))) == 7
     assert session.shapes == [(3, 8, 8, 3), (3, 8, 8, 3), (1, 8, 8, 3)]
 
@@ -361,11 +360,11 @@ def test_batches_suit_pictures_workers_and_memory(
     ):
         assert classifier.batch_size(pictures, workers) == size
     # Half of 1 MB for four workers, 8 × 8 pixels of 128 bytes each: 15 pictures and a bit.
-    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: 10**6)
+    monkeypatch.setattr("alexnet_tk.inference.pipeline.usable_memory", lambda: 10**6)
     assert classifier.batch_size(None, 4) == 15
-    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: 10)
+    monkeypatch.setattr("alexnet_tk.inference.pipeline.usable_memory", lambda: 10)
     assert classifier.batch_size(None, 4) == 1
-    monkeypatch.setattr("alexnet_tk.inference.classify.usable_memory", lambda: None)
+    monkeypatch.setattr("alexnet_tk.inference.pipeline.usable_memory", lambda: None)
     assert classifier.batch_size(None, 4) == 32
 
 
@@ -399,7 +398,7 @@ def test_an_answer_that_is_not_a_number_fails_alone(
     model_file: Path, sound: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = Classifier(model_file, "cpu")
-    run = type(classifier._model).run
+    run = Model.run
 
     def spoilt(model: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         rows = run(model, pictures).copy()
@@ -407,7 +406,7 @@ def test_an_answer_that_is_not_a_number_fails_alone(
         return rows
 
     whole = list(classifier.classify(sound[:3]))
-    monkeypatch.setattr(type(classifier._model), "run", spoilt)
+    monkeypatch.setattr(Model, "run", spoilt)
     records = list(classifier.classify([*sound[:2], "gone.png", sound[2]], batch_size=4, thumbnails=True))
     assert [each.error for each in records] == [
         "",
@@ -427,7 +426,7 @@ def test_a_disk_that_is_full_leaves_no_thread(classifier: Classifier, sound: lis
 
     before = threading.active_count()
     with pytest.raises(OSError, match="No space") as caught:
-        predict(classifier, sound * 20, 1, full, batch_size=1, workers=4)
+        LocalRun(classifier, sound * 20, 1, batch_size=1, workers=4).write_records(full)
     assert threading.active_count() == before
     del caught
 
@@ -466,7 +465,7 @@ def test_what_can_not_be_opened_took_time_to_read(
         time.sleep(0.05)
         raise PictureError("no answer from there")
 
-    monkeypatch.setattr("alexnet_tk.inference.classify.open_picture", slow)
-    speed = Speed(1, 1, False, None)
-    list(classifier.classify(["a.png"], speed=speed))
-    assert speed.read >= 0.05 > speed.decode
+    monkeypatch.setattr("alexnet_tk.inference.pipeline.open_picture", slow)
+    answers = classifier.classify(["a.png"])
+    list(answers)
+    assert answers.speed.read >= 0.05 > answers.speed.decode

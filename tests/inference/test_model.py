@@ -54,7 +54,7 @@ def test_what_preprocessing_the_file_names_is_read(
     changed = metadata | {"alexnet_tk.preprocess": json.dumps(preprocess)}
     model = open_model(write_model(tmp_path / "m.onnx", changed), "cpu")
     assert (model.preprocess.resize, model.preprocess.filter) == (21, "lanczos")
-    assert (model.preprocess.color, model.preprocess.mean) == ("BGR", (1.0, 2.5, 3.0))
+    assert (model.preprocess.channel_order, model.preprocess.mean) == ("BGR", (1.0, 2.5, 3.0))
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

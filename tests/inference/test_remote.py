@@ -16,6 +16,9 @@ from alexnet_tk.errors import InputError, PictureError
 from alexnet_tk.inference import Classifier, find
 from alexnet_tk.inference import remote as remote_module
 from alexnet_tk.inference.remote import is_url, open_url
+from alexnet_tk.preprocess import Square
+
+SQUARE = Square(8, 8, "bilinear")
 
 # Everything that means something in a URL, or is no ASCII.
 ODD = ["a b.png", "100%.png", "%41.png", "a#1.png", "a?b=c.png", "é☃.png", "a+b&c.png", "a;b.png", "a:b.png"]
@@ -47,8 +50,8 @@ def test_a_folder_by_url_gives_what_the_folder_gives(folder: Path, model_file: P
     assert half == len(ODD) + 5
     assert there.paths[:half] == there.paths[half:]
     # Pixels differ from file to file, so these are the same files in the same order.
-    pixels = [[images.load(path, 8, 8).tolist() for path in here.paths]]
-    pixels += [[images.load(open_url(url), 8, 8).tolist() for url in there.paths[:half]]]
+    pixels = [[images.load(path, SQUARE).tolist() for path in here.paths]]
+    pixels += [[images.load(open_url(url), SQUARE).tolist() for url in there.paths[:half]]]
     assert pixels[0] == pixels[1]
     assert len({str(each) for each in pixels[0]}) == half
     records = list(Classifier(model_file, "cpu").classify(there.paths, 2))
@@ -114,11 +117,11 @@ def test_one_picture_is_one_failed_record(folder: Path, model_file: Path) -> Non
 
 def test_a_large_file_is_not_read_into_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"{folder.as_uri()}/b.png"
-    small = images.load(open_url(url), 8, 8)
+    small = images.load(open_url(url), SQUARE)
     monkeypatch.setattr(remote_module, "WHOLE", 10)
     with open_url(url) as file:
         assert file.tell() == 0
-        assert (images.load(file, 8, 8) == small).all()
+        assert (images.load(file, SQUARE) == small).all()
     with pytest.raises(PictureError, match="no such file"):
         open_url(f"{folder.as_uri()}/gone.png")
 

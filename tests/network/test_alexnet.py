@@ -8,21 +8,16 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.errors import RecipeError
 from alexnet_tk.network.alexnet import INITIAL_VALUES, AlexNet, PictureClassifier, dropout_masks, normalise
+from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import Recipe
+from tests.conftest import TINY
 
 
 def small(*settings: str) -> AlexNet:
-    recipe = Recipe().override(
-        "network.image_size=40",
-        "preprocess.resize=40",
-        "network.channels=[8,16,16,16,8]",
-        "network.hidden=[16,16]",
-        "network.c1={kernel=5,stride=2,padding=2}",
-        *settings,
-    )
-    net = AlexNet(recipe.network, 10)
+    net = AlexNet(Recipe().override(*TINY, *settings).network, 10)
     net.initialise(0)
     return net
 
@@ -160,23 +155,25 @@ def test_masks_drop_half_of_the_units_and_double_the_others() -> None:
     assert not torch.equal(masks, dropout_masks(network, 3, 8, cpu))
 
 
-def test_masks_multiply_what_f6_and_f7_give() -> None:
+def test_masks_multiply_the_activations_of_f6_and_f7() -> None:
     net, x = small(), torch.randn(2, 3, 40, 40)
     h6, h7 = net.network.hidden
     masks = torch.rand(2, h6 + h7)
-    units = net.convolutions(x)
+    units = net.pooled_maps(x)
     for layer, part in ((net.f6, masks[:, :h6]), (net.f7, masks[:, h6:])):
         units = torch.clamp(units @ layer.weight.T + layer.bias, min=0) * part
+    torch.testing.assert_close(net.features(x, masks), units)
     torch.testing.assert_close(net(x, masks), units @ net.f8.weight.T + net.f8.bias)
+    assert torch.equal(net(x, masks), net.head(net.features(x, masks)))
     assert torch.equal(net(x, torch.ones(2, h6 + h7)), net(x))
 
 
-@pytest.mark.parametrize("color", ["RGB", "BGR"])
-def test_normalising(color: str) -> None:
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_normalising(order: ChannelOrder) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
     mean, std = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
-    result = normalise(torch.from_numpy(pictures), torch.tensor(mean), torch.tensor(std), color)  # type: ignore[arg-type]
-    for i, channel in enumerate("RGB" if color == "RGB" else "BGR"):
+    result = normalise(torch.from_numpy(pictures), torch.tensor(mean), torch.tensor(std), order)
+    for i, channel in enumerate(order):
         which = "RGB".index(channel)
         expected = (pictures[..., which].astype(np.float64) - mean[which]) / std[which]
         np.testing.assert_allclose(result[:, i].numpy(), expected, rtol=1e-5, atol=1e-6)
@@ -186,7 +183,8 @@ def test_normalising(color: str) -> None:
 def test_a_classifier_gives_probabilities() -> None:
     pictures = torch.randint(0, 256, (3, 40, 40, 3), dtype=torch.uint8)
     net = small()
-    classifier = PictureClassifier(net, (120.0, 120.0, 120.0), (60.0, 60.0, 60.0), "RGB").eval()
+    preprocess = Preprocess(44, 40, "bilinear", "RGB", (120.0, 120.0, 120.0), (60.0, 60.0, 60.0))
+    classifier = PictureClassifier(net, preprocess).eval()
     probabilities = classifier(pictures)
     logits = net((pictures.permute(0, 3, 1, 2).float() - 120) / 60)
     torch.testing.assert_close(probabilities, logits.exp() / logits.exp().sum(1, keepdim=True))

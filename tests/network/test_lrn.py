@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from alexnet_tk.geometry import LRN
 from alexnet_tk.network.alexnet import LocalResponseNorm
 from alexnet_tk.network.lrn import local_response_norm
-from alexnet_tk.recipe import LRN
 
 
 def written_out(
@@ -88,7 +88,7 @@ def test_the_gradient(n: int, towers: int, beta: float, channels_last: bool) -> 
 
 
 def test_many_pieces_are_one() -> None:
-    """More pixels than fit in one piece on the CPU give what each picture gives alone."""
+    """More pixels than fit in one piece on the CPU give the same as each picture alone."""
     x = torch.randn(6, 8, 40, 41).contiguous(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn(6, 8, 40, 41)
     whole = local_response_norm(x, 5, 0.1, 0.75, 2.0, 2)

@@ -1,29 +1,25 @@
 """Crops, mirrors, rotation and colour noise against plain versions of themselves."""
 
-from typing import Literal
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import Epoch, centre, rotate
+from alexnet_tk.training.augment import EpochDraws, centre, rotate
 from alexnet_tk.training.statistics import Statistics
+from tests.conftest import TINY
 
 GREY = Statistics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
-SMALL = Recipe().override(
-    "network.image_size=40",
-    "preprocess.resize=44",
-    "network.c1={kernel=5,stride=2,padding=2}",
-)
+SMALL = Recipe().override(*TINY)  # crops of 40 out of squares of 44
 RANDOM = np.random.default_rng(0)
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:
-    epochs = [Epoch.draw(SMALL, 3, 50), Epoch.draw(SMALL, 3, 50), Epoch.draw(SMALL, 4, 50)]
-    other_seed = Epoch.draw(SMALL.override("train.seed=1"), 3, 50)
+    epochs = [EpochDraws.draw(SMALL, 3, 50), EpochDraws.draw(SMALL, 3, 50), EpochDraws.draw(SMALL, 4, 50)]
+    other_seed = EpochDraws.draw(SMALL.override("train.seed=1"), 3, 50)
     for table in ("order", "corner", "mirror", "color"):
         first, again, later = (getattr(each, table) for each in epochs)
         assert np.array_equal(first, again)
@@ -32,8 +28,8 @@ def test_an_epoch_is_a_function_of_seed_and_number() -> None:
 
 
 def test_turning_one_change_off_leaves_the_others() -> None:
-    whole = Epoch.draw(SMALL, 0, 50)
-    part = Epoch.draw(SMALL.override("augment.mirror=false", "augment.crop=false"), 0, 50)
+    whole = EpochDraws.draw(SMALL, 0, 50)
+    part = EpochDraws.draw(SMALL.override("augment.mirror=false", "augment.crop=false"), 0, 50)
     assert np.array_equal(whole.order, part.order)
     assert np.array_equal(whole.color, part.color)
     assert not part.mirror.any()
@@ -41,7 +37,7 @@ def test_turning_one_change_off_leaves_the_others() -> None:
 
 
 def test_crops_reach_every_corner_and_nothing_else() -> None:
-    draws = Epoch.draw(SMALL, 0, 2_000)
+    draws = EpochDraws.draw(SMALL, 0, 2_000)
     picture = RANDOM.integers(0, 256, (44, 44, 3), dtype=np.uint8)
     corners = {tuple(corner) for corner in draws.corner.tolist()}
     assert corners == {(top, left) for top in range(5) for left in range(5)}
@@ -53,7 +49,7 @@ def test_crops_reach_every_corner_and_nothing_else() -> None:
 
 
 def test_mirrors_are_the_numbered_ones() -> None:
-    draws = Epoch.draw(SMALL.override("augment.color=0"), 0, 20)
+    draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20)
     pictures = RANDOM.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
     indices = np.array([3, 17, 0, 8, 12])
     changed = draws.change(torch.from_numpy(pictures), indices, GREY).numpy()
@@ -67,7 +63,7 @@ def test_the_colour_noise_is_the_formula() -> None:
     covariance = np.cov(pixels.T)
     values, vectors = np.linalg.eigh(covariance)
     statistics = Statistics.from_lists([0, 0, 0], values.tolist(), vectors.tolist())
-    draws = Epoch.draw(SMALL.override("augment.mirror=false"), 0, 4_000)
+    draws = EpochDraws.draw(SMALL.override("augment.mirror=false"), 0, 4_000)
     black = torch.zeros(4_000, 1, 1, 3, dtype=torch.uint8)
     shift = draws.change(black, np.arange(4_000), statistics).numpy()[:, 0, 0]
     for index in (0, 1, 3_999):
@@ -77,15 +73,15 @@ def test_the_colour_noise_is_the_formula() -> None:
     np.testing.assert_allclose(np.cov(shift.T), covariance / 100, rtol=0.15, atol=1)
 
 
-@pytest.mark.parametrize("color", ["RGB", "BGR"])
-def test_pieces_are_the_whole(color: Literal["RGB", "BGR"]) -> None:
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+def test_pieces_are_the_whole(order: ChannelOrder) -> None:
     pictures = torch.from_numpy(RANDOM.integers(0, 256, (21, 40, 40, 3), dtype=np.uint8))
     indices = RANDOM.permutation(50)[:21]
     statistics = Statistics.from_lists([1, 2, 3], [900, 90, 9], np.eye(3)[[2, 0, 1]].tolist())
     mean, std = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
-    draws = Epoch.draw(SMALL.override("augment.rotate=9"), 0, 50)
-    x = draws.network_input(pictures, indices, statistics, mean, std, color)
-    assert torch.equal(x, normalise(draws.change(pictures, indices, statistics), mean, std, color))
+    draws = EpochDraws.draw(SMALL.override("augment.rotate=9"), 0, 50)
+    x = draws.network_input(pictures, indices, statistics, mean, std, order)
+    assert torch.equal(x, normalise(draws.change(pictures, indices, statistics), mean, std, order))
     assert x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -110,5 +106,5 @@ def test_a_small_turn_is_pillows() -> None:
 
 
 def test_rotation_stays_within_its_bound() -> None:
-    draws = Epoch.draw(SMALL.override("augment.rotate=7.5"), 0, 500)
+    draws = EpochDraws.draw(SMALL.override("augment.rotate=7.5"), 0, 500)
     assert np.degrees(np.abs(draws.angle)).max() == pytest.approx(7.5, abs=0.1)

@@ -50,7 +50,7 @@ def test_it_is_a_dictionary_of_tensors_and_plain_values(checkpoint: Checkpoint, 
 @pytest.mark.parametrize("mean", ["dataset", (7.0, 8.0, 9.0)])
 def test_the_mean_is_the_datasets_unless_the_recipe_has_numbers(checkpoint: Checkpoint, mean: Any) -> None:
     recipe = replace(checkpoint.recipe, preprocess=replace(checkpoint.recipe.preprocess, mean=mean))
-    assert replace(checkpoint, recipe=recipe).mean == ((1, 2, 3) if mean == "dataset" else mean)
+    assert replace(checkpoint, recipe=recipe).preprocess.mean == ((1, 2, 3) if mean == "dataset" else mean)
 
 
 class Bomb:
@@ -87,9 +87,9 @@ def test_nothing_is_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no checkpoint"),
-        (b"hello\n", "no checkpoint"),
-        (b"\x80\x04N.", "no checkpoint"),
+        (b"", "not an alexnet-tk checkpoint"),
+        (b"hello\n", "not an alexnet-tk checkpoint"),
+        (b"\x80\x04N.", "not an alexnet-tk checkpoint"),
         (b"PK\x03\x04 rubbish", "cut off"),
     ],
 )
@@ -119,7 +119,7 @@ def test_a_truncated_checkpoint_is_refused(checkpoint: Checkpoint, tmp_path: Pat
         ("recipe", {"network": {"towers": 5}}, "towers"),
         ("labels", ["too", "few"], "2 labels and 3 ids"),
         ("labels", "abc", "list of labels"),
-        ("labels", [1, 2, 3], "no names"),
+        ("labels", [1, 2, 3], "not all strings"),
         ("weights", {}, "c1.bias"),
         ("weights", {"c1.bias": 3}, "c1.bias"),
         ("statistics", {"mean": [1]}, "broken"),
@@ -137,7 +137,7 @@ def test_a_broken_part_is_named(
 
 def test_weights_are_plain_numbers(checkpoint: Checkpoint, tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
-    for spoil in (torch.Tensor.double, torch.Tensor.to_sparse, lambda each: each.to("meta")):
+    for spoil in (torch.Tensor.double, torch.Tensor.to_sparse, lambda tensor: tensor.to("meta")):
         checkpoint.save(path)
         content = torch.load(path, weights_only=True)
         content["weights"]["c3.weight"] = spoil(content["weights"]["c3.weight"])
@@ -175,5 +175,5 @@ def test_a_tensor_that_repeats_one_number_is_refused(checkpoint: Checkpoint, tmp
     for name in ("f6.weight", "f6.bias", "f7.weight", "f7.bias", "f8.weight"):
         weights[name] = torch.zeros(1).expand(shapes[name])
     replace(checkpoint, recipe=recipe, weights=weights).save(tmp_path / "model.pt")
-    with pytest.raises(CheckpointError, match=r"f6\.bias says that it is larger than it is"):
+    with pytest.raises(CheckpointError, match=r"f6\.bias has a larger shape than its data"):
         Checkpoint.load(tmp_path / "model.pt")

@@ -8,16 +8,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk.errors import DataError
-from alexnet_tk.recipe import Preprocess
+from alexnet_tk.preprocess import Square
+from alexnet_tk.progress import SILENCE
 from alexnet_tk.training.augment import centre
-from alexnet_tk.training.dataset import Files, Reader, built_in_sample, from_folder
+from alexnet_tk.training.batches import BatchReader
+from alexnet_tk.training.dataset import FileSplit, built_in_sample, from_folder
 from alexnet_tk.training.statistics import Statistics
+from tests.training.log import Log
 
-SQUARE = Preprocess(resize=8)
+SQUARE = Square(resize=8, crop=8, filter="bilinear")
 
 
 def fill(folder: Path, count: int, color: tuple[int, int, int] = (10, 20, 30)) -> None:
-    """A class folder of so many pictures."""
+    """A class folder with that number of pictures."""
     folder.mkdir(parents=True)
     for i in range(count):
         Image.new("RGB", (9, 8), color).save(folder / f"{i:03d}.png")
@@ -25,9 +28,9 @@ def fill(folder: Path, count: int, color: tuple[int, int, int] = (10, 20, 30)) -
 
 def test_the_sample_is_balanced() -> None:
     data = built_in_sample()
-    assert np.bincount(data.train.classes).tolist() == [600] * 10
-    assert np.bincount(data.val.classes).tolist() == [100] * 10
-    assert data.train.read(0, Preprocess(resize=32)).shape == (32, 32, 3)
+    assert np.bincount(data.train.targets).tolist() == [600] * 10
+    assert np.bincount(data.val.targets).tolist() == [100] * 10
+    assert data.train.read(0, Square(32, 32, "bilinear")).shape == (32, 32, 3)
 
 
 def test_train_and_val_folders(tmp_path: Path) -> None:
@@ -36,20 +39,20 @@ def test_train_and_val_folders(tmp_path: Path) -> None:
             fill(tmp_path / split / name, count)
     data = from_folder(tmp_path)
     assert data.labels == ["ant", "zebra"]
-    assert (data.train.classes.tolist(), data.val.classes.tolist()) == ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1])
+    assert (data.train.targets.tolist(), data.val.targets.tolist()) == ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1])
     assert data.val.name(3).endswith("val/zebra/001.png")
     assert data.notes == []
 
 
-def test_a_tenth_of_each_class_is_kept_for_validation_and_said(tmp_path: Path) -> None:
+def test_a_tenth_of_each_class_is_held_out_for_validation_and_said(tmp_path: Path) -> None:
     for name, count in (("a", 30), ("b", 11), ("c", 2), ("d", 1)):
         fill(tmp_path / name, count)
     data, again = from_folder(tmp_path), from_folder(tmp_path)
-    assert np.bincount(data.val.classes, minlength=4).tolist() == [3, 1, 1, 0]
-    assert np.bincount(data.train.classes, minlength=4).tolist() == [27, 10, 1, 1]
-    assert isinstance(data.train, Files)
-    assert isinstance(data.val, Files)
-    assert isinstance(again.val, Files)
+    assert np.bincount(data.val.targets, minlength=4).tolist() == [3, 1, 1, 0]
+    assert np.bincount(data.train.targets, minlength=4).tolist() == [27, 10, 1, 1]
+    assert isinstance(data.train, FileSplit)
+    assert isinstance(data.val, FileSplit)
+    assert isinstance(again.val, FileSplit)
     assert not set(data.train.paths) & set(data.val.paths)
     assert data.val.paths == again.val.paths
     assert any("tenth" in note and "5 pictures" in note for note in data.notes)
@@ -70,7 +73,7 @@ def test_other_names_are_labels_character_for_character(tmp_path: Path) -> None:
     assert (data.labels, data.label_ids) == (sorted(names), [])
 
 
-def test_what_does_not_count_is_said(tmp_path: Path) -> None:
+def test_empty_classes_and_other_files_are_reported(tmp_path: Path) -> None:
     fill(tmp_path / "a", 2)
     fill(tmp_path / "b", 2)
     (tmp_path / "empty").mkdir()
@@ -90,12 +93,12 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path, folders: list[str]) 
         from_folder(tmp_path)
 
 
-def test_missing_folders_and_strangers_are_named(tmp_path: Path) -> None:
+def test_missing_folders_and_unknown_classes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nosuch"):
         from_folder(tmp_path / "nosuch")
-    for path in ("train/a", "train/b", "val/a", "val/stranger"):
+    for path in ("train/a", "train/b", "val/a", "val/unknown"):
         fill(tmp_path / path, 1)
-    with pytest.raises(DataError, match="stranger"):
+    with pytest.raises(DataError, match="unknown"):
         from_folder(tmp_path)
 
 
@@ -112,11 +115,11 @@ def test_an_unreadable_picture_is_left_out_with_its_class(tmp_path: Path) -> Non
     (tmp_path / "a" / "001.png").write_bytes(b"rubbish")
     (tmp_path / "b" / "004.png").write_bytes(b"")
     paths = [str(path) for path in sorted(tmp_path.glob("*/*.png"))]
-    reader = Reader(Files(paths, np.repeat([0, 1], 6)), SQUARE)
+    reader = BatchReader(FileSplit(paths, np.repeat([0, 1], 6)), SQUARE)
     batches = list(reader.batches(np.arange(12), 5, lambda picture, _: centre(picture, 4)))
     assert np.concatenate([batch.indices for batch in batches]).tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 9, 11]
     for batch in batches:
-        assert (batch.pictures[:, 0, 0, 0] == np.where(batch.classes == 0, 50, 200)).all()
+        assert (batch.pictures[:, 0, 0, 0] == np.where(batch.targets == 0, 50, 200)).all()
     assert sorted(reader.failures) == [1, 10]
     assert "empty" in reader.failures[10]
 
@@ -125,26 +128,26 @@ def test_statistics_against_numpy() -> None:
     colors = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
 
     class Colors:
-        classes = np.zeros(200, np.int64)
+        targets = np.zeros(200, np.int64)
 
-        def read(self, index: int, preprocess: Preprocess) -> NDArray[np.uint8]:
+        def read(self, index: int, square: Square) -> NDArray[np.uint8]:
             picture: NDArray[np.uint8] = colors[index]
             return picture
 
         def name(self, index: int) -> str:
             return str(index)
 
-    seen: list[int] = []
-    statistics = Statistics.of(Reader(Colors(), SQUARE), 0, seen.append)
+    log = Log()
+    statistics = Statistics.of(BatchReader(Colors(), SQUARE), 0, log)
     pixels = colors.reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(statistics.mean, pixels.mean(axis=0))
     v, values = np.array(statistics.eigenvectors), np.array(statistics.eigenvalues)
     np.testing.assert_allclose(v @ np.diag(values) @ v.T, np.cov(pixels.T, bias=True), rtol=1e-9)
-    assert sum(seen) == 200
+    assert log.pictures == 200
 
 
 def test_statistics_without_a_readable_picture(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"rubbish")
-    reader = Reader(Files([str(tmp_path / "x.png")], np.zeros(1, np.int64)), SQUARE)
+    reader = BatchReader(FileSplit([str(tmp_path / "x.png")], np.zeros(1, np.int64)), SQUARE)
     with pytest.raises(DataError, match=r"x\.png"):
-        Statistics.of(reader, 0, lambda pictures: None)
+        Statistics.of(reader, 0, SILENCE)

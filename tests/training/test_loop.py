@@ -8,27 +8,7 @@ import torch
 
 from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
 from alexnet_tk.training import Checkpoint, train
-from alexnet_tk.training.metrics import Figures
-from alexnet_tk.training.progress import Silence
-
-
-class Log(Silence):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.epochs: list[tuple[Figures, bool]] = []
-        self.pictures = 0
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-    def advance(self, pictures: int, loss: float | None = None) -> None:
-        self.pictures += pictures
-
-    def epoch(self, epoch: int, epochs: int, train: Figures, val: Figures, best: bool) -> None:
-        self.epochs.append((val, best))
-
+from tests.training.log import Log
 
 LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
 
@@ -36,9 +16,14 @@ LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1",
 def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     log, output = Log(), tmp_path / "model.pt"
     best = train(pictures, settings=(*tiny, *LEARNS, "train.epochs=6"), output=output, progress=log)
-    top1 = [val.top1 for val, _ in log.epochs]
+    run = tmp_path / "runs" / "model"
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    top1 = [line["val_top1"] for line in metrics]
     assert max(top1) > 0.8
-    assert [saved for _, saved in log.epochs] == [t > max(top1[:i], default=-1) for i, t in enumerate(top1)]
+    assert [line.top1 for line in log.epochs] == [round(100 * each, 1) for each in top1]
+    assert [line.saved for line in log.epochs] == [
+        each > max(top1[:i], default=-1) for i, each in enumerate(top1)
+    ]
     loaded = Checkpoint.load(output)
     assert loaded.training["figures"]["val_top1"] == max(top1)
     assert loaded.training["epoch"] == 1 + top1.index(max(top1))
@@ -46,12 +31,10 @@ def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tupl
     assert all(torch.equal(loaded.weights[name], each) for name, each in best.weights.items())
     # 54 pictures are measured, and 54 + 6 are seen in every epoch.
     assert log.pictures == 54 + 6 * 60
-    run = tmp_path / "runs" / "model"
     names = ["confusion.png", "curves.png", "events", "filters.png", "last.pt", "metrics.jsonl"]
     assert sorted(path.name.replace(".out", " ").split()[0] for path in run.iterdir()) == names
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["val_top1"] for line in metrics] == top1
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4, 5, 6]
+    assert [(line.epoch, line.epochs) for line in log.epochs] == [(epoch, 6) for epoch in range(1, 7)]
 
 
 def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
@@ -93,7 +76,7 @@ def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tu
     train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", progress=log)
     listed = (tmp_path / "runs" / "m" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == [str(path) for path in broken]
-    assert sum("can't be read and are left out: 3" in line for line in log.said) == 1
+    assert sum("3 unreadable pictures are left out" in line for line in log.said) == 1
 
 
 def test_no_readable_validation_picture_is_an_error(
@@ -104,7 +87,7 @@ def test_no_readable_validation_picture_is_an_error(
             copy = tmp_path / "data" / split / path.parent.name / path.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes() if split == "train" else b"")
-    with pytest.raises(DataError, match="no validation picture can be read"):
+    with pytest.raises(DataError, match="no validation picture is readable"):
         train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt")
     assert not (tmp_path / "m.pt").exists()
 

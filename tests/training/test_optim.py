@@ -34,7 +34,7 @@ def test_plateau_divides_by_ten_and_stops() -> None:
     rates: list[float] = []
     ended: list[bool] = []
     for top1 in (0.1, 0.2, 0.2, 0.1, 0.3, 0.3, 0.3, 0.3, 0.3):
-        ended.append(plateau.seen(top1))
+        ended.append(plateau.update(top1))
         rates.append(learning_rate(recipe, 90, len(rates), plateau.drops))
     assert rates[:8] == pytest.approx([0.01, 0.01, 0.01, 0.001, 0.001, 0.001, 0.0001, 0.0001])
     assert ended == [False] * 8 + [True]

@@ -12,10 +12,10 @@ from PIL import Image
 
 from alexnet_tk import images
 from alexnet_tk.errors import DataError, OutputError
-from alexnet_tk.recipe import Preprocess
+from alexnet_tk.preprocess import Square
+from alexnet_tk.progress import Progress
 from alexnet_tk.training import pack, packed, train
 from alexnet_tk.training.packed import open_packed
-from alexnet_tk.training.progress import Silence
 
 
 @pytest.fixture
@@ -36,26 +36,28 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_rows_are_the_pictures(folder: Path, tmp_path: Path) -> None:
-    account = pack(folder, tmp_path / "packed")
-    assert account.packed == {"train": [8, 9], "val": [3, 2]}
-    assert [line.split("\t")[0] for line in account.failed] == [
+    summary = pack(folder, tmp_path / "packed")
+    assert summary.counts == {"train": [8, 9], "val": [3, 2]}
+    assert [line.split("\t")[0] for line in summary.failed] == [
         str(folder / "train" / "ant" / "4.png"),
         str(folder / "val" / "bee" / "0.png"),
     ]
-    assert (tmp_path / "packed" / "failed.txt").read_text().splitlines() == account.failed
-    data, statistics = open_packed(tmp_path / "packed")
-    assert data.labels == ["ant", "bee"]
+    assert (tmp_path / "packed" / "failed.txt").read_text().splitlines() == summary.failed
+    dataset, statistics = open_packed(tmp_path / "packed")
+    assert dataset.labels == ["ant", "bee"]
     readable = [path for path in sorted(folder.glob("train/*/*")) if path.stat().st_size > 10]
-    expected = np.stack([images.load(path, 256, 256) for path in readable])
-    stored = np.stack([data.train.read(i, packed.PACKED) for i in range(17)])
+    expected = np.stack([images.load(path, Square(256, 256, "bilinear")) for path in readable])
+    stored = np.stack([dataset.train.read(i, packed.PACKED_SQUARE) for i in range(17)])
     assert np.array_equal(stored, expected)
-    assert data.train.classes.tolist() == [0] * 8 + [1] * 9
+    assert dataset.train.targets.tolist() == [0] * 8 + [1] * 9
     pixels = expected.reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(statistics.mean, pixels.mean(axis=0))
     covariance = np.cov(pixels.T, bias=True)
     v = np.array(statistics.eigenvectors)
     np.testing.assert_allclose(v @ np.diag(statistics.eigenvalues) @ v.T, covariance, rtol=1e-9)
-    assert account.bytes == sum((tmp_path / "packed" / f"{s}.npy").stat().st_size for s in ("train", "val"))
+    assert summary.num_bytes == sum(
+        (tmp_path / "packed" / f"{s}.npy").stat().st_size for s in ("train", "val")
+    )
 
 
 def test_training_is_the_same_bit_for_bit(folder: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
@@ -74,8 +76,8 @@ def test_training_is_the_same_bit_for_bit(folder: Path, tmp_path: Path, tiny: tu
 def test_another_size_is_scaled_from_the_rows(folder: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     pack(folder, tmp_path / "packed")
     data, _ = open_packed(tmp_path / "packed")
-    small = Preprocess(resize=64)
-    whole = Image.fromarray(np.asarray(data.train.read(3, packed.PACKED)))
+    small = Square(64, 64, "bilinear")
+    whole = Image.fromarray(np.asarray(data.train.read(3, packed.PACKED_SQUARE)))
     expected = np.asarray(whole.resize((64, 64), Image.Resampling.BILINEAR))
     assert np.array_equal(data.train.read(3, small), expected)
 
@@ -84,14 +86,14 @@ class Stop(Exception):  # noqa: N818
     """Ends packing where a kill might."""
 
 
-class Killer(Silence):
+class Killer(Progress):
     """Stops at the n-th picture."""
 
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def advance(self, pictures: int, loss: float | None = None) -> None:
-        self.left -= pictures
+    def advance(self, count: int, loss: float | None = None) -> None:
+        self.left -= count
         if self.left < 0:
             raise Stop
 
@@ -100,12 +102,12 @@ class Killer(Silence):
 def test_a_killed_run_goes_on(
     folder: Path, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed, "CHUNK", 3)
+    monkeypatch.setattr(packed, "JOURNAL_EVERY", 3)
     pack(folder, tmp_path / "whole")
     target = tmp_path / "packed"
     with pytest.raises(Stop):
         pack(folder, target, Killer(after))
-    with pytest.raises(DataError, match="not packed to its end"):
+    with pytest.raises(DataError, match="only partly packed"):
         open_packed(target)
     with (target / "journal.jsonl").open("a") as journal:
         journal.write('{"split": "tra')  # a line that the kill cut off
@@ -162,5 +164,5 @@ def test_nothing_readable(tmp_path: Path) -> None:
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(3):
             (tmp_path / "pictures" / name / f"{i}.png").write_bytes(b"")
-    with pytest.raises(DataError, match="can be read"):
+    with pytest.raises(DataError, match="no train picture is readable"):
         pack(tmp_path / "pictures", tmp_path / "packed")

@@ -6,37 +6,25 @@ from torch import Tensor
 from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet_tk.network.alexnet import AlexNet
-from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.parallel.single import Single
-from alexnet_tk.training.parallel.world import World, require
+from alexnet_tk.training.parallel.strategy import Strategy, require_divisible
 
 
-class DataParallel(Single):
+class DataParallel(Strategy):
     """torch's DistributedDataParallel, which sends gradients while others are still being computed."""
 
-    def __init__(
-        self, model: AlexNet, recipe: Recipe, world: World, half: torch.dtype | None, compile: bool = False
-    ) -> None:
-        self.parts, self.part = world.size, world.rank
-        require_division(recipe.train.batch_size, world.size, "processes")
-        super().__init__(model, recipe, world, half, compile)
+    def divide(self) -> None:
+        """A part for each process."""
+        self.num_parts, self.part = self.world.size, self.world.rank
+        require_divisible(self.recipe.train.batch_size, self.num_parts, "processes")
+
+    def connect(self) -> None:
+        """Wrap the network."""
         ddp = DistributedDataParallel(self.network)
-        ddp.register_comm_hook(None, _sum)
-        self.trained = ddp
+        ddp.register_comm_hook(None, _sum_bucket)
+        self.trained_network = ddp
 
 
-def require_division(batch_size: int, parts: int, what: str) -> None:
-    """Raise `UsageError` unless a batch can be cut into so many parts of the same size."""
-    size = max(1, round(batch_size / parts))
-    require(
-        batch_size % parts == 0,
-        f"train.batch_size={batch_size} does not divide into {parts} {what}: "
-        f"{parts} × {size} = {parts * size}; try --set train.batch_size={parts * size}",
-    )
-
-
-def _sum(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+def _sum_bucket(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Gradients are summed, not averaged: each process's loss is its share of the batch's."""
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]

@@ -1,8 +1,8 @@
 """`--parallel hybrid`: "one weird trick for parallelizing convolutional neural networks" (Krizhevsky 2014).
 
 The convolutional layers, where the work is, are in every process, with a part of the batch each. The fully
-connected ones, where the weights are, are cut: each process holds some of their units and computes them
-for the whole batch, whose activations are far less to send than the weights' gradients would be.
+connected ones, where the weights are, are sharded: each process holds some of their units and computes them
+for the whole batch, whose activations are far smaller to send than the weights' gradients would be.
 """
 
 import torch
@@ -12,77 +12,81 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.nn import functional as F
 
-from alexnet_tk.network.alexnet import AlexNet
-from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.parallel.data import require_division
-from alexnet_tk.training.parallel.single import Single, sum_gradients
-from alexnet_tk.training.parallel.world import World, require
+from alexnet_tk.geometry import FULLY_CONNECTED
+from alexnet_tk.training.parallel.strategy import (
+    StepInputs,
+    Strategy,
+    require,
+    require_divisible,
+    sum_gradients,
+)
 
-FULLY_CONNECTED = ("f6", "f7", "f8")
 
-
-class Hybrid(Single):
+class Hybrid(Strategy):
     """All of c1 to c5, and some of the units of f6 to f8."""
 
-    def __init__(
-        self, model: AlexNet, recipe: Recipe, world: World, half: torch.dtype | None, compile: bool = False
-    ) -> None:
-        self.parts, self.part = world.size, world.rank
-        require_division(recipe.train.batch_size, world.size, "processes")
-        fewest = min(*recipe.network.hidden, model.f8.out_features)
+    def divide(self) -> None:
+        """A part for each process, and at least one unit of every sharded layer."""
+        processes = self.world.size
+        self.num_parts, self.part = processes, self.world.rank
+        self.loss_copies = processes
+        require_divisible(self.recipe.train.batch_size, processes, "processes")
+        narrowest = min(*self.recipe.network.hidden, self.model.f8.out_features)
         require(
-            fewest >= world.size,
-            f"--parallel hybrid has no units of a layer of {fewest} for each of {world.size} processes",
+            narrowest >= processes,
+            f"--parallel hybrid can't divide a layer of {narrowest} units among {processes} processes; "
+            "start fewer",
         )
-        super().__init__(model, recipe, world, half, compile)
-        self._cut = {name: each for name, each in self.parameters.items() if isinstance(each, DTensor)}
-        with torch.no_grad():
-            # The optimiser changes this process's rows in place.
-            self.parameters |= {name: each.to_local() for name, each in self._cut.items()}
 
     def place(self) -> None:
-        """Cut the fully connected layers by their units."""
+        """Shard the fully connected layers by their units."""
         mesh = init_device_mesh(self.world.device.type, (self.world.size,))
-        whole = Replicate()
         for name in FULLY_CONNECTED:
-            reads = Shard(0) if name == "f6" else whole  # f6 gathers the parts of the batch
-            plan = ColwiseParallel(input_layouts=reads, output_layouts=whole)
+            layout = Shard(0) if name == "f6" else Replicate()  # f6 gathers the parts of the batch
+            plan = ColwiseParallel(input_layouts=layout, output_layouts=Replicate())
             parallelize_module(self.model, mesh, {name: plan})
 
+    def connect(self) -> None:
+        """Give the optimiser this process's rows of the sharded parameters."""
+        self._sharded = {name: each for name, each in self.parameters.items() if isinstance(each, DTensor)}
+        with torch.no_grad():
+            self.parameters |= {name: shard.to_local() for name, shard in self._sharded.items()}
+
+    def forward(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+        """As in one process; every process computes all of the batch's loss."""
+        weights, targets = self._whole_batch(inputs.sample_weights), self._whole_batch(inputs.targets)
+        logits = self._run(self.network, inputs.x, inputs.masks)  # (batch size, num_classes)
+        shares = weights.to(logits.dtype) / weights.sum().clamp(min=1)
+        loss = F.cross_entropy(logits, targets, reduction="none") @ shares
+        return logits[self.slots], loss
+
+    def reduce_gradients(self) -> None:
+        """Sum those of the convolutional layers; those of the sharded layers are complete."""
+        whole = (parameter for name, parameter in self.parameters.items() if name not in self._sharded)
+        sum_gradients(whole, None)
+        for name, shard in self._sharded.items():
+            assert isinstance(shard.grad, DTensor)
+            self.parameters[name].grad = shard.grad.to_local()
+            shard.grad = None
+
+    @torch.no_grad()
+    def logits(self, x: Tensor) -> Tensor:
+        """Those of this part; the network computes the whole batch's."""
+        return super().logits(x)[self.slots]
+
     def rows(self, name: str, count: int) -> slice:
-        """As DTensor cuts them, and torch.chunk: parts of the same size, the last ones smaller or empty."""
-        if name not in self._cut:
+        """As DTensor and torch.chunk cut: parts of the same size, the last ones smaller or empty."""
+        if name not in self._sharded:
             return slice(0, count)
         size = -(-count // self.world.size)
         return slice(self.world.rank * size, (self.world.rank + 1) * size)
 
-    def told(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The first process tells the convolutional layers, too."""
-        return own if self.world.first else {name: own[name] for name in self._cut}
+    def contributed_rows(self, own: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Every process's shards, and the first process's convolutional layers."""
+        return own if self.world.is_first else {name: own[name] for name in self._sharded}
 
-    def step(
-        self, x: Tensor, classes: Tensor, weights: Tensor, masks: Tensor, slots: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As in one process, with the loss of the whole batch in each."""
-        weights, classes = self._whole(weights), self._whole(classes)
-        logits = self._logits(self.network, x, masks)  # of the whole batch
-        shares = weights.to(logits.dtype) / weights.sum().clamp(min=1)
-        loss = F.cross_entropy(logits, classes, reduction="none") @ shares
-        loss.backward()  # type: ignore[no-untyped-call]
-        sum_gradients((p for name, p in self.parameters.items() if name not in self._cut), None)
-        for name, each in self._cut.items():
-            assert isinstance(each.grad, DTensor)
-            self.parameters[name].grad = each.grad.to_local()
-            each.grad = None
-        return loss.detach() / self.world.size, logits.detach()[self.slots]
-
-    @torch.no_grad()
-    def logits(self, x: Tensor) -> Tensor:
-        """Those of this part; the network gives the whole batch's."""
-        return super().logits(x)[self.slots]
-
-    def _whole(self, part: Tensor) -> Tensor:
-        """The whole batch's numbers (batch size,) of a part's."""
-        numbers = part.new_zeros(self.recipe.train.batch_size)
-        numbers[self.slots] = part
-        return self.world.total(numbers)
+    def _whole_batch(self, part: Tensor) -> Tensor:
+        """The whole batch's values, (batch size,), of every process's part."""
+        values = part.new_zeros(self.recipe.train.batch_size)
+        values[self.slots] = part
+        return self.world.all_reduce(values)

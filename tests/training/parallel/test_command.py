@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alexnet_tk.export import export
+from alexnet_tk.exporting import export
 from alexnet_tk.inference import Classifier
 from alexnet_tk.training import Checkpoint
 from alexnet_tk.training.parallel import MODES
@@ -83,7 +83,7 @@ def alone(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported_answers(folder: Path, pictures: Path) -> list[dict[str, float]]:
-    """What the checkpoint in the folder says of the pictures, through an ONNX file."""
+    """The probabilities of the pictures by the folder's checkpoint, through an ONNX file."""
     export(folder / "model.pt", folder / "model.onnx", verify_on=pictures, overwrite=True)
     records = Classifier(folder / "model.onnx", "cpu").classify(sorted(pictures.rglob("*.png")), topk=3)
     return [dict(zip(each.labels, each.probabilities, strict=True)) for each in records]
@@ -147,9 +147,9 @@ def test_any_mode_goes_on_from_any_other(pictures: Path, tmp_path: Path) -> None
         process = start(stopped, *command(pictures, *few, *mode, "--resume"))
         wait_for_epoch(stopped, epoch)
         process.send_signal(number)
-        _, told = process.communicate(timeout=60)
-        assert process.returncode == code, told
-        assert "Traceback" not in told
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == code, errors
+        assert "Traceback" not in errors
         assert processes_in(stopped) == {}
     done = subprocess.run(
         command(pictures, *few, "--resume"),
@@ -176,16 +176,16 @@ def test_a_killed_process_ends_the_run(mode: str, pictures: Path, tmp_path: Path
     victim = sorted(workers_in(tmp_path))[-1]
     os.kill(victim, signal.SIGKILL)
     begun = time.monotonic()
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert time.monotonic() - begun < 30
     assert process.returncode == 1
-    lines = [line for line in told.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, told
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, errors
     assert re.match(r"error: process [01] of 2 was ended by SIGKILL, .*--resume", lines[0])
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     assert processes_in(tmp_path) == {}
     assert Checkpoint.load(tmp_path / "model.pt").training["epoch"] >= 1
-    if mode == "data":  # the others' checkpoints are taken up in the test above
+    if mode == "data":  # the test above resumes from the other modes' checkpoints
         subprocess.run(
             command(pictures, *LONG, "--resume"), cwd=tmp_path, env=QUIET, check=True, capture_output=True
         )
@@ -211,10 +211,10 @@ def test_a_signal_to_one_process_stops_all(pictures: Path, tmp_path: Path) -> No
     process = start(tmp_path, *command(pictures, "--gpus", "2", *LONG))
     wait_for_epoch(tmp_path, 1)
     os.kill(workers_in(tmp_path)[-1], signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 143, told
-    assert re.findall("^error: .*", told, re.MULTILINE) == [
-        "error: a process was sent SIGTERM, so all saved and ended; --resume goes on there"
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert re.findall("^error: .*", errors, re.MULTILINE) == [
+        "error: a process received SIGTERM, so all saved and ended; continue with --resume"
     ]
     assert processes_in(tmp_path) == {}
 
@@ -237,9 +237,9 @@ def test_a_second_ctrl_c_ends_all_at_once(pictures: Path, tmp_path: Path) -> Non
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
         time.sleep(1)
-    _, told = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     assert processes_in(tmp_path) == {}
 
 
@@ -251,23 +251,23 @@ def test_torchrun_starts_a_dead_run_again(pictures: Path, tmp_path: Path) -> Non
     wait_for_epoch(tmp_path, 2)
     workers = [pid for pid, line in processes_in(tmp_path).items() if "torchrun" not in line]
     os.kill(sorted(workers)[-1], signal.SIGKILL)
-    out, told = process.communicate(timeout=120)
-    assert process.returncode == 0, told
-    assert re.search(r"resuming after [1-9]\d* of 12 epochs", told)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert re.search(r"resuming after [1-9]\d* of 12 epochs", errors)
     epochs = [int(each) for each in re.findall(r"^epoch +(\d+)/12 ", out, re.MULTILINE)]
     assert sorted(set(epochs)) == list(range(1, 13))
 
-    # Refused, it is refused again, and does not take up the run that was there before.
+    # An output that is refused is refused after a restart too; the earlier run is not resumed.
     last = (tmp_path / "runs/model/last.pt").read_bytes()
     process = start(tmp_path, torchrun, *again, *command(pictures, *WORDS))
-    _, told = process.communicate(timeout=120)
-    assert process.returncode == 1, told
-    assert len(re.findall("^error: model.pt exists already", told, re.MULTILINE)) == 2
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert len(re.findall("^error: model.pt exists already", errors, re.MULTILINE)) == 2
     assert (tmp_path / "runs/model/last.pt").read_bytes() == last
 
 
 @pytest.mark.slow
-def test_mistakes_are_told_once(pictures: Path, tmp_path: Path) -> None:
+def test_mistakes_are_reported_once(pictures: Path, tmp_path: Path) -> None:
     for words, code, message in (
         (("--gpus", "3", "--parallel", "towers"), 2, "3 processes are not a multiple of network.towers=2"),
         (("--gpus", "2", "--init", "none.pt"), 1, "none.pt does not exist"),

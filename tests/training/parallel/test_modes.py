@@ -13,18 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
+from alexnet_tk.choices import Parallelism
 from alexnet_tk.errors import UsageError
 from alexnet_tk.network.alexnet import AlexNet
-from alexnet_tk.training.augment import Epoch
+from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.dataset import from_folder
-from alexnet_tk.training.parallel import MODES, Mode, Single, World
+from alexnet_tk.training.parallel import MODES, Strategy, World, choose_strategy
 from alexnet_tk.training.parallel.data import DataParallel
 from alexnet_tk.training.parallel.hybrid import Hybrid
 from alexnet_tk.training.parallel.pipeline import Pipeline
 from alexnet_tk.training.parallel.towers import Towers
 from tests.training.parallel import ten_steps
 
-SCRIPT = Path(ten_steps.__file__)
+ROOT = Path(__file__).parents[3]
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4}
 
 
@@ -43,7 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = random.integers(0, 40 * (label + 1), (50, 44, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / split / f"class{label}" / f"{number}.png")
     (folder / "val" / "class2" / "1.png").write_bytes(b"no picture")
-    last = int(Epoch.draw(ten_steps.RECIPE, 0, 25).order[-1])
+    last = int(EpochDraws.draw(ten_steps.RECIPE, 0, 25).order[-1])
     (folder / "train" / f"class{last // 5}" / f"{last % 5}.png").write_bytes(b"no picture")
     return folder
 
@@ -58,7 +59,7 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def alone(pictures: Path, dtype: str) -> dict[str, Any]:
-    """What one process gets."""
+    """The results of one process."""
     return ten_steps.run(from_folder(pictures), World(), None)
 
 
@@ -66,14 +67,15 @@ def alone(pictures: Path, dtype: str) -> dict[str, Any]:
 def together(
     request: pytest.FixtureRequest, pictures: Path, dtype: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """What so many processes get, in a file for each mode."""
+    """The results of that number of processes, in a file for each mode."""
     folder = tmp_path_factory.mktemp("together")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error::UserWarning", SCRIPT, folder, pictures, dtype],
+            [sys.executable, "-W", "error::UserWarning", "-m", ten_steps.__name__, folder, pictures, dtype],
+            cwd=ROOT,
             env=os.environ
             | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(request.param)}
             | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
@@ -87,7 +89,7 @@ def together(
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_is_the_same_training_as_one_process(
-    mode: Mode, together: Path, alone: dict[str, Any], dtype: str
+    mode: Parallelism, together: Path, alone: dict[str, Any], dtype: str
 ) -> None:
     found = torch.load(together / f"{mode}.pt", weights_only=True)
     near = TOLERANCE[dtype]
@@ -109,24 +111,22 @@ def test_a_mode_is_the_same_training_as_one_process(
         (Towers, 3, [], r"3 processes are not a multiple of network\.towers=2; 2 × 2 = 4 are"),
         (Towers, 2, ["network.towers=1"], "needs network.towers of 2 or more, not 1"),
         (Towers, 2, ["network.lrn.across_towers=true"], "network.lrn.across_towers is true"),
-        (Pipeline, 3, [], "two stages: 3 processes are no multiple of 2"),
+        (Pipeline, 3, [], "two stages: 3 processes are not a multiple of 2"),
         (Pipeline, 2, ["train.micro_batches=3"], r"8 does not divide into 3 parts .*micro_batches=3"),
         (Pipeline, 12, [], r"does not divide into 6 pipelines: 6 × 1 = 6"),
         (Hybrid, 3, [], r"does not divide into 3 processes"),
-        (Hybrid, 8, [], "no units of a layer of 5 for each of 8 processes"),
+        (Hybrid, 8, [], "can't divide a layer of 5 units among 8 processes"),
     ],
 )
 def test_a_mesh_that_makes_no_sense_says_why(
-    mode: type[Single], size: int, settings: list[str], message: str
+    mode: type[Strategy], size: int, settings: list[str], message: str
 ) -> None:
     recipe = ten_steps.RECIPE.override(*settings)
     with pytest.raises(UsageError, match=message):
         mode(AlexNet(recipe.network, 5), recipe, World(1, size), None)
 
 
-def test_a_mode_needs_several_processes(tiny: tuple[str, ...]) -> None:
-    from alexnet_tk.training.parallel import spread
-
+def test_a_mode_needs_several_processes() -> None:
     recipe = ten_steps.RECIPE
     with pytest.raises(UsageError, match="--parallel towers needs several processes: give --gpus N"):
-        spread(AlexNet(recipe.network, 5), recipe, World(), "towers", None, compile=False)
+        choose_strategy(AlexNet(recipe.network, 5), recipe, World(), "towers", None, compile=False)

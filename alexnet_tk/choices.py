@@ -1,0 +1,25 @@
+"""The closed lists of words that recipes, options and files accept, each defined once."""
+
+from typing import Literal
+
+# Recipes
+Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+ChannelOrder = Literal["RGB", "BGR"]  # of the network's input
+BlockOrder = Literal["pool-lrn", "lrn-pool"]  # what follows c1 and c2
+LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Caffe and torch
+Initialisation = Literal["paper", "he", "caffe"]
+Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+
+# train
+Parallelism = Literal["data", "towers", "pipeline", "hybrid"]
+
+# export
+Precision = Literal["fp32", "fp16", "int8"]
+LrnForm = Literal["native", "decomposed"]  # one LRN node per layer, or operators that every runtime has
+InputKind = Literal["uint8", "float"]  # RGB pixels, or the normalised tensor that other tools expect
+
+# predict and evaluate
+Engine = Literal["local", "ray"]
+Crops = Literal[1, 10]  # the centre crop, or the ten crops of the paper's evaluation
+Arithmetic = Literal["exact", "tf32"]  # of float32 on CUDA; "tf32" multiplies with 10-bit mantissas

@@ -1,0 +1,97 @@
+"""From a checkpoint to an ONNX graph that includes the preprocessing: pictures in, probabilities out."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx
+import torch
+
+from alexnet_tk.choices import InputKind, LrnForm, Precision
+from alexnet_tk.errors import ExportError
+from alexnet_tk.exporting.lrn import LRN_TRANSLATIONS
+from alexnet_tk.inference.model import INPUT_NAME, OUTPUT_NAME
+from alexnet_tk.network.alexnet import TensorClassifier
+from alexnet_tk.training.checkpoint import Checkpoint
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The choices that `export` offers for a file."""
+
+    precision: Precision = "fp32"
+    lrn: LrnForm = "native"
+    input: InputKind = "uint8"
+
+
+def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
+    """The checkpoint's graph; for "int8" the one in float32, which is quantised afterwards.
+
+    Input: `image`, uint8 (batch, S, S, 3) or float32 (batch, 3, S, S).
+    Output: `probabilities`, float32 (batch, classes).
+
+    Raises
+    ------
+    ExportError
+        the graph is too large for one file
+
+    """
+    size = checkpoint.recipe.network.image_size
+    classifier: TensorClassifier = checkpoint.classifier()
+    pictures = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    if variant.input == "float":
+        classifier = TensorClassifier(classifier.alexnet).eval()
+        pictures = torch.zeros(2, 3, size, size)
+    if variant.precision == "fp16":
+        classifier.alexnet.half()
+    # The exporter reports its steps, a missing torchvision and its own deprecations.
+    with silenced("torch.onnx"):
+        program = torch.onnx.export(
+            classifier,
+            (pictures,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            custom_translation_table={
+                torch.ops.alexnet_tk.local_response_norm.default: LRN_TRANSLATIONS[variant.lrn]
+            },
+        )
+    assert program is not None
+    model = program.model_proto
+    _remove_origins(model)
+    if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
+        raise ExportError(
+            "the network is larger than 2 GB, more than one ONNX file can hold; use a smaller network.hidden"
+        )
+    return model
+
+
+def _remove_origins(model: onnx.ModelProto) -> None:
+    """Delete the exporter's notes on every node: stack traces with the paths of the machine it ran on."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+
+
+@contextmanager
+def silenced(logger_name: str) -> Iterator[None]:
+    """Suppress what a library logs below the level of errors, and all warnings."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,76 @@
+"""Local response normalisation in ONNX: its own operator `LRN`, or operators that every runtime has.
+
+Left alone, torch's exporter breaks the normalisation into ten nodes (Reshape, Pad, AveragePool, Pow, …).
+The network computes it by one operator, `alexnet_tk::local_response_norm`, and these functions translate
+that for the exporter: they take its arguments, x is (N, C, H, W), and return a value of the same shape.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxscript import opset18 as op
+
+from alexnet_tk.choices import LrnForm
+
+
+def native_lrn(x: Any, size: int, alpha: float, beta: float, k: float, towers: int) -> Any:
+    """The operator `LRN`.
+
+    ONNX divides alpha by size (its specification: Y = X / (bias + alpha / size · Σ X²)^beta) and we do not,
+    so it gets alpha · size. It sums over all maps of a picture; folding the towers into the batch axis
+    keeps the sum within each tower and copies nothing.
+    """
+    _, maps, height, width = x.shape
+    y = _in_float32(x)
+    if towers > 1:
+        y = op.Reshape(y, op.Constant(value_ints=[-1, maps // towers, height, width]))  # type: ignore[arg-type]
+    y = op.LRN(y, alpha=alpha * size, beta=beta, bias=k, size=size)
+    if towers > 1:
+        y = op.Reshape(y, op.Constant(value_ints=[-1, maps, height, width]))  # type: ignore[arg-type]
+    return _in_type_of(x, y)
+
+
+def decomposed_lrn(x: Any, size: int, alpha: float, beta: float, k: float, towers: int) -> Any:
+    """Mul, Conv, Sqrt and Div, for runtimes without `LRN`; also faster on the CPU.
+
+    k + α Σ X² is a 1×1 convolution of the squares: its matrix has α in a band around the diagonal, its
+    bias is k, and its groups keep the sum within a tower. Square roots replace the power: d^0.75 = √d · √√d.
+    """
+    maps, a = x.shape[1], _in_float32(x)
+    index = np.arange(maps // towers)
+    near = np.abs(index[:, None] - index) <= size // 2
+    band = np.tile(np.float32(alpha) * near.astype(np.float32), (towers, 1))[:, :, None, None]
+    d = op.Conv(op.Mul(a, a), _constant(band), _constant(np.full(maps, k, np.float32)), group=towers)
+    if beta == 0.75:
+        root = op.Sqrt(d)
+        y = op.Div(a, op.Mul(root, op.Sqrt(root)))
+    else:
+        y = op.Div(a, op.Pow(d, _constant(np.array(beta, np.float32))))
+    return _in_type_of(x, y)
+
+
+LRN_TRANSLATIONS: dict[LrnForm, Callable[..., Any]] = {"native": native_lrn, "decomposed": decomposed_lrn}
+
+
+def decomposed_lrn_convolutions(model: onnx.ModelProto) -> set[str]:
+    """The names of the convolutions that `decomposed_lrn` made: those without the weights of a layer."""
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and not node.input[1].endswith(".weight")
+    }
+
+
+def _in_float32(x: Any) -> Any:
+    """The value in float32, because the squares of values above 256 overflow half precision."""
+    return x if x.dtype == onnx.TensorProto.FLOAT else op.Cast(x, to=onnx.TensorProto.FLOAT)
+
+
+def _in_type_of(x: Any, y: Any) -> Any:
+    return y if x.dtype == onnx.TensorProto.FLOAT else op.Cast(y, to=int(x.dtype))
+
+
+def _constant(value: Any) -> Any:
+    return op.Constant(value=onnx.numpy_helper.from_array(value))

@@ -1,0 +1,164 @@
+"""Comparison of an exported file's answers with those of its checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from alexnet_tk.choices import Precision
+from alexnet_tk.errors import ExportError
+from alexnet_tk.exporting.graph import Variant
+from alexnet_tk.exporting.pictures import Pictures
+from alexnet_tk.inference.model import OUTPUT_NAME, Input
+from alexnet_tk.inference.session import open_session
+from alexnet_tk.progress import Progress
+from alexnet_tk.training.checkpoint import Checkpoint
+
+BATCH_SIZE = 32
+MAX_SINGLES = 32  # pictures that are also answered in a batch of one
+MAX_HALF = 65_504.0  # the largest number of half precision
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How close a file's answers must be to the checkpoint's in float32."""
+
+    max_pictures: int  # on which they are compared
+    max_difference: float  # of a probability
+    min_top1_agreement: float
+    min_top5_agreement: float
+
+
+# float32 differs by rounding only. Half precision and integers change probabilities, but may seldom
+# change the most probable label.
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(MAX_SINGLES, 1e-5, 0.0, 0.0),
+    "fp16": Tolerance(1000, 1.0, 0.99, 0.99),
+    "int8": Tolerance(1000, 1.0, 0.98, 0.95),
+}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared and how close the answers are; stored in the file's metadata under these names."""
+
+    pictures: int
+    source: str  # of the pictures
+    batch_sizes: tuple[int, ...]
+    largest_difference: float  # of a probability
+    top1_agreement: float  # the fraction of pictures with the same most probable label
+    top5_agreement: float  # the fraction of the checkpoint's top-5 labels among the file's top 5
+
+    def __str__(self) -> str:
+        return (
+            f"ONNX Runtime and torch agree on {self.pictures:,} {self.source} at batch sizes "
+            f"{' and '.join(map(str, self.batch_sizes))}: largest difference of a probability "
+            f"{self.largest_difference:.1e}, top-1 agreement {self.top1_agreement:.1%}, "
+            f"top-5 agreement {self.top5_agreement:.1%}"
+        )
+
+
+def verify(
+    path: Path, checkpoint: Checkpoint, variant: Variant, pictures: Pictures, progress: Progress
+) -> Verification:
+    """Compare a file's answers on the CPU with torch's in float32, one at a time and in batches.
+
+    Raises
+    ------
+    ExportError
+        they differ by more than `TOLERANCES` allow, or an activation exceeds half precision
+
+    """
+    session, _ = open_session(path, "cpu")
+    graph_input = Input.ours(variant.input, checkpoint.preprocess)
+    pixels = pictures.pixels
+
+    def answer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return session.run([OUTPUT_NAME], {graph_input.name: graph_input.feed(batch)})[0]  # type: ignore[no-any-return]
+
+    classifier = checkpoint.classifier()
+    peaks = record_peaks(classifier.alexnet)
+    expected_batches, batches = [], []
+    with torch.inference_mode():
+        for i in range(0, len(pixels), BATCH_SIZE):
+            batch = pixels[i : i + BATCH_SIZE]
+            expected_batches.append(classifier(torch.from_numpy(batch)).numpy())
+            batches.append(answer(batch))
+            progress.advance(len(batch))
+    expected, batched = np.concatenate(expected_batches), np.concatenate(batches)
+    single = np.concatenate([answer(pixels[i : i + 1]) for i in range(min(MAX_SINGLES, len(pixels)))])
+    if variant.precision == "fp16":
+        _require_half_range(peaks)
+    verification = Verification(
+        len(pixels),
+        pictures.source,
+        (1, min(BATCH_SIZE, len(pixels))),
+        max(_largest_difference(batched, expected), _largest_difference(single, expected[: len(single)])),
+        _agreement(batched, expected, 1),
+        _agreement(batched, expected, 5),
+    )
+    _require_tolerance(verification, variant.precision)
+    return verification
+
+
+def record_peaks(network: nn.Module) -> dict[str, float]:
+    """The largest absolute output of each layer by its name, updated whenever the network computes."""
+    peaks: dict[str, float] = {}
+
+    def hook_of(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(layer: nn.Module, inputs: object, output: Tensor) -> None:
+            peaks[name] = max(peaks.get(name, 0.0), float(output.abs().max()))
+
+        return hook
+
+    for name, layer in network.named_children():
+        layer.register_forward_hook(hook_of(name))
+    return peaks
+
+
+def _require_half_range(peaks: dict[str, float]) -> None:
+    for layer, peak in peaks.items():
+        if peak > MAX_HALF:
+            raise ExportError(
+                f"{layer} reaches {peak:,.0f}, more than half precision can hold ({MAX_HALF:,.0f}); nothing "
+                "was written; export with --precision fp32"
+            )
+
+
+def _largest_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return float(np.abs(found - expected).max())
+
+
+def _agreement(found: NDArray[np.float32], expected: NDArray[np.float32], k: int) -> float:
+    """The fraction of the k most probable classes of `expected` that are among the k of `found`."""
+    k = min(k, expected.shape[1])
+    top, wanted = (np.argsort(-rows, axis=1, kind="stable")[:, :k] for rows in (found, expected))
+    return float((top[:, :, None] == wanted[:, None, :]).any(axis=1).mean())
+
+
+def _require_tolerance(found: Verification, precision: Precision) -> None:
+    tolerance = TOLERANCES[precision]
+    pictures = f"{found.pictures:,} {found.source}"
+    if not found.largest_difference <= tolerance.max_difference:  # written so that NaN fails
+        raise ExportError(
+            f"ONNX Runtime and torch differ by {found.largest_difference:.1e} in a probability on "
+            f"{pictures}, more than {tolerance.max_difference:.0e}; nothing was written; "
+            "`alexnet-tk doctor` shows the versions of both"
+        )
+    for k, agreement, minimum in (
+        (1, found.top1_agreement, tolerance.min_top1_agreement),
+        (5, found.top5_agreement, tolerance.min_top5_agreement),
+    ):
+        if agreement < minimum:
+            advice = {
+                "fp16": "export with --precision fp32",
+                "int8": "calibrate on more typical pictures (--calibrate DIR) or use --precision fp16",
+            }[precision]
+            raise ExportError(
+                f"{precision} and the checkpoint agree on {agreement:.1%} of the top-{k} labels of "
+                f"{pictures}, less than {minimum:.0%}; nothing was written; {advice}"
+            )

@@ -1,0 +1,61 @@
+"""torchvision's AlexNet, from a file that holds a dictionary of tensors; its keys identify it."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from alexnet_tk import zoo
+from alexnet_tk.errors import CheckpointError
+from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
+from alexnet_tk.training.checkpoint import CHECKPOINT_FORMAT, read_plain, require_numbers
+
+MODEL_NAME = "torchvision-alexnet"
+
+# torchvision's modules by our layers.
+MODULES = {
+    "c1": "features.0",
+    "c2": "features.3",
+    "c3": "features.6",
+    "c4": "features.8",
+    "c5": "features.10",
+    "f6": "classifier.1",
+    "f7": "classifier.4",
+    "f8": "classifier.6",
+}
+
+
+def read_torchvision(source: Path) -> PublicModel:
+    """The network in a file that torch wrote, as a zip archive or as the pickle of versions before 1.6.
+
+    Raises
+    ------
+    CheckpointError
+        another file, or a broken one
+
+    """
+    content = read_plain(source, f"give {SUPPORTED_FILES}", legacy=True)
+    if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
+        raise CheckpointError(f"{source} is already a checkpoint of alexnet-tk; use it as it is")
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        kind = "a dictionary of other values" if isinstance(content, dict) else f"a {type(content).__name__}"
+        raise CheckpointError(
+            f"{source} holds {kind} instead of a dictionary of tensors; give {SUPPORTED_FILES}"
+        )
+    names = {
+        f"{module}.{parameter}": f"{layer}.{parameter}"
+        for layer, module in MODULES.items()
+        for parameter in ("weight", "bias")
+    }
+    if set(content) != set(names):
+        first_keys = ", ".join(map(str, list(content)[:3]))
+        raise CheckpointError(
+            f"{source} holds {len(content)} tensors ({first_keys}, …), not the {len(names)} of "
+            f"torchvision's AlexNet; give {SUPPORTED_FILES}"
+        )
+    for key, value in content.items():
+        try:
+            require_numbers(key, value)
+        except ValueError as error:
+            raise CheckpointError(f"{source} is broken: {error}; download it again") from error
+    weights = {names[key]: value.detach().float().contiguous() for key, value in content.items()}
+    return PublicModel(MODEL_NAME, zoo.recipe(MODEL_NAME), weights)

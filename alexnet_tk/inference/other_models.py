@@ -1,0 +1,168 @@
+"""ONNX classifiers from elsewhere, whose files name neither their labels nor their preprocessing."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from alexnet_tk import zoo
+from alexnet_tk.errors import InputError, ModelError, RecipeError
+from alexnet_tk.inference.model import METADATA_PREFIX, TYPES, Input, Model
+from alexnet_tk.inference.session import open_session
+from alexnet_tk.preprocess import Preprocess
+from alexnet_tk.recipe import PreprocessRecipe
+from alexnet_tk.tables import from_table
+
+# The model in models/ whose preprocessing a name stands for.
+NAMED = {"imagenet": "torchvision-alexnet", "caffe": "caffenet"}
+FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
+
+
+@dataclass(frozen=True)
+class GivenPreprocess:
+    """The preprocessing that --preprocess stands for."""
+
+    preprocess: Preprocess  # its crop is 0 where none is given
+    source: str  # the name or the file that was given
+
+
+def read_preprocess(name_or_file: str) -> GivenPreprocess:
+    """The preprocessing that "imagenet" (torchvision's) or "caffe" stands for, or that of a TOML file.
+
+    The file holds the keys of a recipe's `[preprocess]`, with or without that line, and may hold `crop`.
+
+    Raises
+    ------
+    RecipeError
+        no such file, an unknown key, a value of the wrong type, no mean
+
+    """
+    if name_or_file in NAMED:
+        recipe = zoo.recipe(NAMED[name_or_file])
+        mean = recipe.preprocess.mean
+        assert mean != "dataset", "recipes of public weights have numbers"
+        return GivenPreprocess(recipe.resolve(mean), name_or_file)
+    try:
+        table: dict[str, Any] = tomllib.loads(Path(name_or_file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"--preprocess {name_or_file} can't be read ({error.strerror}); it takes imagenet, caffe or a "
+            "TOML file"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"--preprocess {name_or_file} is not TOML: {error}") from error
+    table = table.get("preprocess", table)
+    crop = table.pop("crop", 0) if isinstance(table, dict) else 0
+    if type(crop) is not int or crop < 0:
+        raise RecipeError(f"--preprocess {name_or_file}: crop is {crop!r}; it must be a number of pixels")
+    try:
+        recipe_table = from_table(PreprocessRecipe, table, "preprocess.")
+    except RecipeError as error:
+        raise RecipeError(f"--preprocess {name_or_file}: {error}") from error
+    if recipe_table.mean == "dataset":
+        raise RecipeError(
+            f"--preprocess {name_or_file} has no mean; give three numbers, red, green and blue, 0..255"
+        )
+    preprocess = Preprocess(
+        recipe_table.resize,
+        crop,
+        recipe_table.filter,
+        recipe_table.channel_order,
+        recipe_table.mean,
+        recipe_table.std,
+    )
+    return GivenPreprocess(preprocess, name_or_file)
+
+
+def read_labels(file: Path) -> list[str]:
+    """The labels of the outputs, in order, from a file with one on each line; raises `InputError`."""
+    try:
+        labels = file.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise InputError(f"--labels {file} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"--labels {file} is not UTF-8 text; write one label on each line") from error
+    while labels and not labels[-1].strip():
+        labels.pop()
+    return labels
+
+
+def open_other_model(path: Path, device: str, labels: list[str], given: GivenPreprocess) -> Model:
+    """Open a classifier that another tool made.
+
+    It takes a batch of pictures, or one, as uint8, float16 or float32, (batch, 3, S, S) or (batch, S, S, 3).
+    Its first output holds a number for each label; where these are not all between 0 and 1, as those of a
+    softmax or of sigmoids are, a softmax makes them so.
+
+    Raises
+    ------
+    ModelError
+        the file is one of ours, takes something else, or has another number of outputs than there are labels
+    DeviceError
+        as `open_session`
+
+    """
+    session, chosen = open_session(path, device)
+    if any(key.startswith(METADATA_PREFIX) for key in session.get_modelmeta().custom_metadata_map):
+        raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")
+    takes, size, batch = _input(path, session, given)
+    preprocess = given.preprocess.with_crop(size)
+    if given.source in NAMED and not given.preprocess.crop <= size <= given.preprocess.resize:
+        # A crop of 32×32 out of 256×256 would be answered, and wrongly.
+        raise ModelError(
+            f"{path} takes pictures of {size}×{size}, and --preprocess {given.source} stands for "
+            f"{given.preprocess.crop}×{given.preprocess.crop}; give FILE.toml with resize, mean and std"
+        )
+    if size > given.preprocess.resize:
+        raise ModelError(
+            f"{path} takes pictures of {size}×{size}, more than --preprocess {given.source} scales them to; "
+            f"give it a resize of at least {size}"
+        )
+    output = session.get_outputs()[0]
+    if output.type not in FLOATS:
+        raise ModelError(
+            f"{path} gives {output.name} as {output.type}; a classifier gives floats, one for each label"
+        )
+    model = Model(session, chosen, labels, preprocess, takes, batch, {}, output.name)
+    return _with_softmax(path, model)
+
+
+def _input(
+    path: Path, session: ort.InferenceSession, given: GivenPreprocess
+) -> tuple[Input, int, int | None]:
+    """What the file takes, the side of a picture, and the only batch size if there is one."""
+    inputs = session.get_inputs()
+    shape, kind = inputs[0].shape, inputs[0].type
+    if len(inputs) != 1 or kind not in TYPES or len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        raise ModelError(
+            f"{path} takes {shown}; a classifier of pictures takes one input, uint8 or float, of the shape "
+            "(batch, 3, side, side) or (batch, side, side, 3)"
+        )
+    layout, sides = ("NCHW", shape[2:]) if shape[1] == 3 else ("NHWC", shape[1:3])
+    sizes = {each for each in sides if isinstance(each, int)} or {given.preprocess.crop}
+    if len(sizes) > 1:
+        raise ModelError(f"{path} takes pictures of {sides[1]}×{sides[0]}; only squares are cut out here")
+    size = sizes.pop()
+    if size < 1:
+        raise ModelError(f"{path} takes pictures of any size; --preprocess {given.source} must say crop = S")
+    order, mean, std = given.preprocess.channel_order, given.preprocess.mean, given.preprocess.std
+    takes = Input(inputs[0].name, kind, layout, order, mean, std)  # type: ignore[arg-type]
+    return takes, size, shape[0] if isinstance(shape[0], int) else None
+
+
+def _with_softmax(path: Path, model: Model) -> Model:
+    """The model with a softmax, unless its outputs for black, white and noise all lie between 0 and 1."""
+    size = model.image_size
+    noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    probe = np.stack([np.zeros_like(noise), np.full_like(noise, 255), noise])
+    answers = model.run(probe)
+    if answers.shape != (3, len(model.labels)):
+        raise ModelError(
+            f"{path} gives {answers.shape[1]:,} numbers for a picture, and there are {len(model.labels):,} "
+            "labels; give --labels a file with one label on each line, in the order of the network's outputs"
+        )
+    return replace(model, softmax=not bool(((answers >= 0) & (answers <= 1 + 1e-3)).all()))

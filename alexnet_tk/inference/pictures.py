@@ -1,0 +1,88 @@
+"""Pictures on their way through the network: what they may be, their names, and what is kept of each."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from alexnet_tk import images
+from alexnet_tk.errors import PictureError
+from alexnet_tk.inference.archives import Member
+from alexnet_tk.inference.remote import is_url, open_url
+from alexnet_tk.layout import Unreadable
+
+THUMBNAIL = 96  # pixels, the longer side
+
+Item = TypeVar("Item")
+Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
+
+
+@dataclass
+class Decoded:
+    """A picture that was decoded, then answered; or an error and nothing else."""
+
+    path: str
+    error: str = ""
+    views: NDArray[np.uint8] | None = None  # (crops, S, S, 3), until it is answered
+    thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
+    probabilities: NDArray[np.float32] | None = None  # (classes,), once it is answered
+
+
+@dataclass
+class Batch:
+    """Pictures that go through the network together, and the seconds that each stage took for them."""
+
+    pictures: list[Decoded] = field(default_factory=list)
+    read: float = 0.0
+    decode: float = 0.0
+    infer: float = 0.0
+
+
+def open_picture(picture: Picture) -> images.Source:
+    """A source for `images.load`; raises `PictureError`."""
+    if isinstance(picture, Member):
+        return io.BytesIO(picture.read())
+    if isinstance(picture, Unreadable):
+        raise PictureError(picture.reason)
+    if isinstance(picture, str) and is_url(picture):
+        return open_url(picture)
+    return images.open_file(picture) if isinstance(picture, (str, os.PathLike)) else picture
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """A small JPEG of pixels uint8 (S, S, 3)."""
+    file = io.BytesIO()
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.save(file, "JPEG", quality=75)
+    return file.getvalue()
+
+
+def name_of(picture: Picture, index: int) -> str:
+    """The path of a picture in its record, or "picture N" where it has none."""
+    if isinstance(picture, (str, os.PathLike)):
+        return os.fspath(picture)
+    name = getattr(picture, "filename", "") if isinstance(picture, Image.Image) else ""  # arrays may have one
+    return name or f"picture {index}"
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter; an error of `items` comes after the items before it."""
+    batch: list[Item] = []
+    try:
+        for item in items:
+            batch.append(item)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except Exception:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch

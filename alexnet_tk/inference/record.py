@@ -1,0 +1,51 @@
+"""The record of a prediction."""
+
+from dataclasses import dataclass, field, replace
+
+DIGITS = 6  # of a probability that are written: about as many as float32 holds
+
+
+@dataclass(frozen=True)
+class Record:
+    """The answer for one picture: `labels` and their `probabilities`, the most probable first.
+
+    A picture that could not be read has an error and no labels.
+    """
+
+    path: str
+    error: str = ""
+    labels: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
+    truth: str = ""  # the label by the name of its folder, in an evaluation
+
+    @property
+    def status(self) -> str:
+        """Either "ok" or "failed"."""
+        return "failed" if self.error else "ok"
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the truth is known, and another label the most probable one."""
+        return bool(self.truth and self.labels) and self.labels[0] != self.truth
+
+    def top(self, topk: int) -> "Record":
+        """The same with at most `topk` labels."""
+        if len(self.labels) <= topk:
+            return self
+        return replace(self, labels=self.labels[:topk], probabilities=self.probabilities[:topk])
+
+    def row(self, topk: int) -> dict[str, str | float | None]:
+        """The record as named columns; the ranks of a failed record are None."""
+        row: dict[str, str | float | None] = {"path": self.path, "status": self.status, "error": self.error}
+        for rank in range(topk):
+            row[f"label_{rank + 1}"] = None if self.error else self.labels[rank]
+            row[f"probability_{rank + 1}"] = (
+                None if self.error else float(f"{self.probabilities[rank]:.{DIGITS}g}")
+            )
+        return row
+
+
+def as_text(path: str) -> str:
+    """A path in Unicode, with a replacement character for each byte that is not UTF-8."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,48 @@
+"""Checkpoints and ONNX files, opened for the same use: pictures in, probabilities out."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from alexnet_tk.inference.model import Model, open_model
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether the name is that of a checkpoint; any other name is taken for an ONNX file's."""
+    return path.suffix.lower() in (".pt", ".pth")
+
+
+@contextmanager
+def open_models(paths: Sequence[Path], device: str = "auto") -> Iterator[list[Model]]:
+    """Open models for the duration of the block; one thread for each usable core may run them.
+
+    Only checkpoints need torch.
+
+    Raises
+    ------
+    CheckpointError, ModelError
+        no such file, or not a file of alexnet-tk
+    DeviceError
+        CUDA was asked for and does not work
+
+    """
+    with ExitStack() as stack:
+        if any(map(is_checkpoint, paths)):
+            from alexnet_tk.training.torch_session import one_thread_a_run
+
+            stack.enter_context(one_thread_a_run())
+        yield [_open(path, device) for path in paths]
+
+
+def headline(path: Path, model: Model) -> str:
+    """The file, its size, where it computes and why there, in a line to print."""
+    device = model.device
+    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, on {device.name} ({device.why})"
+
+
+def _open(path: Path, device: str) -> Model:
+    if not is_checkpoint(path):
+        return open_model(path, device)
+    from alexnet_tk.training.torch_session import open_checkpoint
+
+    return open_checkpoint(path, device)

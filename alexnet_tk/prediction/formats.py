@@ -1,0 +1,200 @@
+"""The formats in which answers are written, an object each.
+
+A `RowFormat` writes its header and a row for each record. An `AppendableFormat` also reads what it wrote, so
+that a run can be resumed behind the last whole row. A `WholeFormat`, whose files can't be appended to, is
+written when the last answer is known; until then the answers wait in a journal in JSON Lines.
+"""
+
+import csv
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alexnet_tk.inference.record import Record
+
+
+class Format(ABC):
+    """What all formats have: the word of `--format`, and the ending of --output that stands for it."""
+
+    name: str
+    ending: str = ""  # with its dot; "": no ending stands for it
+
+    def require(self) -> None:  # noqa: B027  most need nothing
+        """Raise `ModuleNotFoundError` where a package is missing; called before the work."""
+
+
+class RowFormat(Format):
+    """Rows that are written one after the other."""
+
+    def header(self, topk: int) -> bytes:
+        """What stands before the first row; `topk` is the number of labels of a record."""
+        return b""
+
+    @abstractmethod
+    def row(self, record: "Record", topk: int) -> bytes:
+        """A record."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A record in a file, as far as resuming needs to know it."""
+
+    path: str
+    error: str
+    end: int  # the offset behind it, bytes
+
+
+class AppendableFormat(RowFormat):
+    """Rows that can be read again, so that a file can be resumed."""
+
+    @abstractmethod
+    def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
+        """The whole records of a file, without a last one that was cut off.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError
+            something else stands where the next record should
+
+        """
+
+
+class WholeFormat(Format):
+    """A file that is written when all answers are known."""
+
+    @abstractmethod
+    def write(self, records: Iterable["Record"], file: Path, topk: int) -> None:
+        """Write the file; the same records give the same bytes."""
+
+    @abstractmethod
+    def errors(self, file: Path) -> Iterator[str]:
+        """The error of each record of a file, "" where it has none."""
+
+
+class Csv(AppendableFormat):
+    """RFC 4180 with lines that end in LF; paths keep their bytes."""
+
+    name, ending = "csv", ".csv"
+
+    def header(self, topk: int) -> bytes:
+        """The names of the columns."""
+        from alexnet_tk.inference.record import Record
+
+        return self._line(Record("", "none").row(topk).keys())
+
+    def row(self, record: "Record", topk: int) -> bytes:
+        """One line, unless a name holds the end of one."""
+        return self._line(record.row(topk).values())
+
+    def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
+        """Whole rows: those that end in LF outside of quotes."""
+        header, end, row = self.header(topk), 0, b""
+        for line in file:
+            row += line
+            if not row.endswith(b"\n") or row.count(b'"') % 2:
+                continue
+            if end == 0:
+                if row != header:
+                    raise ValueError("another header")
+            else:
+                text = row.decode("utf-8", "surrogateescape")
+                path, _, error, *_ = next(csv.reader(io.StringIO(text, newline="")))
+                yield Written(path, error, end + len(row))
+            end, row = end + len(row), b""
+
+    def _line(self, values: Iterable[object]) -> bytes:
+        # Python before 3.13 quotes a carriage return only where lines end in one, so they do at first.
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\r\n").writerow(values)
+        return (line.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")
+
+
+class JsonLines(AppendableFormat):
+    """An object in each line: ASCII, with surrogate escapes for bytes of a path that are not UTF-8."""
+
+    name, ending = "jsonl", ".jsonl"
+
+    def row(self, record: "Record", topk: int) -> bytes:
+        """One line."""
+        return json.dumps(record.row(topk)).encode("ascii") + b"\n"
+
+    def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
+        """Whole lines."""
+        end = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                end += len(line)
+                record = json.loads(line)
+                yield Written(record["path"], record["error"], end)
+
+    def records(self, file: IO[bytes], topk: int) -> Iterator["Record"]:
+        """The records of a complete file."""
+        from alexnet_tk.inference.record import Record
+
+        ranks = range(1, topk + 1)
+        for line in file:
+            row: dict[str, Any] = json.loads(line)
+            if row["error"]:
+                yield Record(row["path"], row["error"])
+                continue
+            labels = tuple(row[f"label_{rank}"] for rank in ranks)
+            yield Record(row["path"], "", labels, tuple(row[f"probability_{rank}"] for rank in ranks))
+
+
+class Parquet(WholeFormat):
+    """Parquet, whose table of contents stands at its end; needs the extra "parquet"."""
+
+    name, ending = "parquet", ".parquet"
+
+    def require(self) -> None:
+        """Import pyarrow."""
+        import alexnet_tk.prediction.parquet  # noqa: F401
+
+    def write(self, records: Iterable["Record"], file: Path, topk: int) -> None:
+        """Write the records in groups of 10,000 rows."""
+        from alexnet_tk.prediction import parquet
+
+        parquet.write(records, file, topk)
+
+    def errors(self, file: Path) -> Iterator[str]:
+        """Read one column."""
+        from alexnet_tk.prediction import parquet
+
+        return parquet.errors(file)
+
+
+class Table(RowFormat):
+    """Lines for a person: picture, labels, probabilities and bars."""
+
+    name = "table"
+
+    def header(self, topk: int) -> bytes:
+        """The names of the columns."""
+        from alexnet_tk.prediction.table import TableLayout
+
+        return TableLayout().header().plain.encode("utf-8")
+
+    def row(self, record: "Record", topk: int) -> bytes:
+        """A line for each label."""
+        from alexnet_tk.prediction.table import TableLayout
+
+        return TableLayout().row(record, topk).plain.encode("utf-8")
+
+
+CSV, JSON_LINES, PARQUET, TABLE = Csv(), JsonLines(), Parquet(), Table()
+FORMATS: dict[str, Format] = {each.name: each for each in (CSV, JSON_LINES, PARQUET, TABLE)}
+
+
+def register(format: Format) -> None:
+    """Make a format known under its name and its ending, to `predict` and to the command line."""
+    FORMATS[format.name] = format
+
+
+def endings() -> list[str]:
+    """The endings of --output that stand for a format."""
+    return [each.ending for each in FORMATS.values() if each.ending]

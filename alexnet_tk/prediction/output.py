@@ -1,0 +1,135 @@
+"""A file of answers: begun, resumed where an earlier run left it, completed."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from alexnet_tk.errors import OutputError
+from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.inference.record import Record
+from alexnet_tk.prediction.account import Totals
+from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
+from alexnet_tk.prediction.plan import Plan
+
+Write = Callable[[Record], None]
+
+
+class OutputFile:
+    """A file of answers in a format.
+
+    Answers of a format that can't be appended to are kept in a journal, F.jsonl, until the last one is known.
+    """
+
+    def __init__(self, path: Path, format: AppendableFormat | WholeFormat) -> None:
+        self.path, self.format = path, format
+        self.rows: AppendableFormat = JSON_LINES
+        self.appended = path.with_name(f"{path.name}.jsonl")  # where answers are written as they come
+        if isinstance(format, AppendableFormat):
+            self.rows, self.appended = format, path
+
+    def refuse_existing(self, keep: bool) -> None:
+        """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten."""
+        if self.appended != self.path and self.appended.exists() and not keep:
+            raise OutputError(
+                f"{self.appended} holds the answers of a run that did not end; give --resume to go on, or "
+                "--overwrite"
+            )
+        refuse_existing(self.path, keep)
+
+    @contextmanager
+    def open(
+        self, plan: Plan, resume: bool, pictures: Sequence[str] | None = None
+    ) -> Iterator[tuple[Totals, Write]]:
+        """Count what the output holds already, nothing unless `resume`, and write further records.
+
+        `pictures` are those of the plan; given, what the output holds must be the answers for the first of
+        them. When the block ends well, the output is complete; else what was written can be resumed.
+
+        Raises
+        ------
+        OutputError
+            as `take_up`; the output can't be written
+
+        """
+        before, file = Totals(), self.appended
+        if resume and (file.exists() or self.path.exists()):
+            before = self.take_up(plan, pictures)
+            if not file.exists():  # complete
+                yield before, lambda record: None
+                return
+        else:
+            file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan
+            plan.save(self.path)
+            file.write_bytes(b"")
+        with self._writing(), file.open("ab") as stream:
+
+            def append(content: bytes) -> None:
+                with self._writing():
+                    stream.write(content)
+                    stream.flush()
+
+            if stream.tell() == 0:
+                append(self.rows.header(plan.topk))
+            yield before, lambda record: append(self.rows.row(record, plan.topk))
+        if isinstance(self.format, WholeFormat):
+            with file.open("rb") as journal, replacing(self.path) as part:
+                self.format.write(JSON_LINES.records(journal, plan.topk), part, plan.topk)
+            file.unlink()
+
+    def take_up(self, plan: Plan, pictures: Sequence[str] | None = None) -> Totals:
+        """Count the answers in the output and cut off a half-written last one.
+
+        Raises
+        ------
+        OutputError
+            the output was made by another model, of other inputs, with another k, was changed since, or has
+            no plan beside it
+
+        """
+        plan.check(self.path)
+        totals = Totals()
+        if isinstance(self.format, WholeFormat) and not self.appended.exists():
+            for error in self.format.errors(self.path):
+                totals.add(error)
+            return totals
+        end = 0
+        with self.appended.open("rb") as file:
+            records = self.rows.read(file, plan.topk)
+            while True:
+                number = totals.pictures
+                try:
+                    record = next(records, None)
+                    as_planned = record is None or (
+                        number < plan.pictures and (pictures is None or record.path == pictures[number])
+                    )
+                except (ValueError, LookupError, TypeError):
+                    as_planned = False
+                if not as_planned:
+                    raise OutputError(
+                        f"{self.appended}, record {number + 1:,}, is not what was written there; undo what "
+                        "changed it, or give --overwrite"
+                    )
+                if record is None:
+                    break
+                totals.add(record.error)
+                end = record.end
+        os.truncate(self.appended, end or self._header_end(plan.topk))
+        return totals
+
+    def _header_end(self, topk: int) -> int:
+        """The size of the header where it is there as a whole, else 0: it is written again."""
+        header = self.rows.header(topk)
+        with self.appended.open("rb") as file:
+            return len(header) if file.read(len(header)) == header else 0
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn the system's errors into `OutputError`, which says that nothing written is lost."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self.appended} can't be written: {error.strerror or error}; its answers are kept, and "
+                "--resume goes on"
+            ) from error

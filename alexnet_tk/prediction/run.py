@@ -1,0 +1,217 @@
+"""A whole run of `predict`: pictures in, one complete account of answers out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, TextIO
+
+from alexnet_tk.choices import Engine
+from alexnet_tk.errors import AlexnetError
+from alexnet_tk.files import refuse_existing
+from alexnet_tk.inference import Record
+from alexnet_tk.prediction.account import Outcome, Totals
+from alexnet_tk.prediction.formats import Format, RowFormat
+from alexnet_tk.prediction.job import Job, choose_format, refuse_contradictions
+from alexnet_tk.prediction.local import LocalRun
+from alexnet_tk.prediction.output import Write
+from alexnet_tk.prediction.plan import earlier_batch_size
+from alexnet_tk.prediction.report import report as draw_report
+from alexnet_tk.prediction.subject import Subject, open_subject
+from alexnet_tk.progress import SILENCE, Progress
+
+REPORT_RANKS = 5  # labels of a picture on the page, also where fewer are written
+
+
+def predict(
+    inputs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    *,
+    topk: int = 1,
+    output: str | PathLike[str] | TextIO | None = None,
+    format: str | Format | None = None,
+    model: str | PathLike[str] | None = None,
+    labels: Sequence[str] | str | PathLike[str] | None = None,
+    preprocess: str | None = None,
+    lists: Sequence[Path | IO[bytes]] = (),
+    nul_separated: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    strict: bool = False,
+    report: str | PathLike[str] | None = None,
+    device: str = "auto",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    engine: Engine = "local",
+    each: Callable[[Record], None] | None = None,
+    progress: Progress = SILENCE,
+) -> Outcome:
+    """Classify pictures and folders of them: one record for each picture, in order.
+
+    Parameters
+    ----------
+    inputs
+        pictures, folders, .zip and .tar archives, patterns and URLs, as `inference.find` takes them
+    topk
+        labels of a record, at most as many as the model has
+    output
+        a file or a text stream for the answers; without it, and without `each`, they are in the outcome's
+        `records`, which take some 300 bytes each
+    format
+        a name in `formats.FORMATS`, or such an object; None: by the output's ending, CSV for a stream
+    model
+        what `export` wrote; None: model.onnx in the current folder, else the built-in fashion-mini
+    labels, preprocess
+        of a model from elsewhere, as `Classifier` takes them
+    lists, nul_separated
+        files of paths, one on each line or NUL-separated, whose pictures follow those of `inputs`
+    resume, overwrite
+        go on with an output that exists, or replace it; without them it is refused
+    strict
+        stop before the first picture that fails
+    report
+        a page to draw, .html, of the pictures and their answers
+    device, batch_size, workers
+        as `Classifier` and its `classify` take them; over Ray, `workers` are actors
+    engine
+        "local": this process; "ray": a cluster, whose output is a folder of Parquet files
+    each
+        is called with every record, in order, in this thread, before the record is written
+    progress
+        is told what happens
+
+    Returns
+    -------
+    what became of the pictures
+
+    Raises
+    ------
+    UsageError
+        arguments that make no sense, or none together
+    InputError
+        no pictures; an input that does not exist; a picture that failed, and `strict`
+    ModelError, RecipeError, DeviceError, ClusterError
+        the model, its preprocessing, the device or the cluster can't be used
+    OutputError
+        an output exists, can't be written or can't be resumed
+    KeyboardInterrupt, SystemExit
+        Ctrl-C or SIGTERM came; what was answered is kept
+
+    """
+    destination = Path(output) if isinstance(output, (str, PathLike)) else output
+    job = Job(
+        inputs=[inputs] if isinstance(inputs, (str, PathLike)) else inputs,
+        lists=lists,
+        nul_separated=nul_separated,
+        model=None if model is None else Path(model),
+        labels=labels,
+        preprocess=preprocess,
+        topk=topk,
+        output=destination,
+        format=format if isinstance(format, Format) else choose_format(format, destination),
+        resume=resume,
+        overwrite=overwrite,
+        strict=strict,
+        report=None if report is None else Path(report),
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        engine=engine,
+        each=each,
+    )
+    refuse_contradictions(job)
+    _refuse_outputs(job)
+    subject = open_subject(job, progress)
+    if job.engine == "ray":
+        from alexnet_tk.prediction.ray_run import predict_over_ray
+
+        return predict_over_ray(job, subject, progress)
+    return _predict_here(job, subject, progress)
+
+
+def _refuse_outputs(job: Job) -> None:
+    """Raise `OutputError` where an output can't be written, and `ModuleNotFoundError` for a missing extra."""
+    job.format.require()
+    if job.engine == "ray" and job.file is not None:
+        from alexnet_tk.prediction.parts import refuse_existing_parts
+
+        refuse_existing_parts(job.file, job.resume, job.overwrite)
+    elif (file := job.resumable) is not None:
+        file.refuse_existing(keep=job.overwrite or job.resume)
+    elif job.file is not None:
+        refuse_existing(job.file, job.overwrite)
+    if job.report is not None:
+        refuse_existing(job.report, job.overwrite)
+
+
+def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
+    """Answer in this process."""
+    on, pictures = subject.classifier.device, subject.found.paths
+    progress.say(f"device: {on.name} ({on.why})")
+    earlier = earlier_batch_size(job.file) if job.resume and job.file is not None else None
+    run = LocalRun(
+        subject.classifier,
+        pictures,
+        subject.topk if job.report is None else max(subject.topk, REPORT_RANKS),
+        batch_size=job.batch_size or earlier,
+        workers=job.workers,
+        thumbnails=job.report is not None,
+    )
+    before, records = Totals(), list[Record]()
+
+    def outcome() -> Outcome:
+        return Outcome(subject.found, before, run.totals, run.seconds, run.speed, records)
+
+    with ExitStack() as stack:
+        before, write = stack.enter_context(_writer(job, subject, run.batch_size, records))
+        add_to_page = None
+        if job.report is not None:
+            page = draw_report(job.report, str(subject.model), subject.found.ignored)
+            add_to_page = stack.enter_context(page)
+
+        def take(record: Record) -> None:
+            if add_to_page is not None:
+                add_to_page(record)
+            record = record.top(subject.topk)
+            if job.each is not None:
+                job.each(record)
+            write(record)  # last: what is written is what has been answered
+            progress.advance(1)
+
+        before.begin(progress, str(job.output), len(pictures))
+        try:
+            run.write_records(take, skip=before.pictures, strict=job.strict)
+        except (AlexnetError, KeyboardInterrupt, SystemExit):
+            outcome().tell(progress)
+            raise
+    outcome().tell(progress)  # once the output is complete
+    return outcome()
+
+
+@contextmanager
+def _writer(
+    job: Job, subject: Subject, batch_size: int, records: list[Record]
+) -> Iterator[tuple[Totals, Write]]:
+    """The records that the output holds already, and what takes further ones."""
+    if (file := job.resumable) is not None:
+        plan = subject.plan(job.format.name, batch_size)
+        with file.open(plan, job.resume, subject.found.paths) as resumed:
+            yield resumed
+        return
+    format, topk, output = job.format, subject.topk, job.output
+    if output is None:
+        yield Totals(), (lambda record: None) if job.each is not None else records.append
+        return
+    assert isinstance(format, RowFormat), "refuse_contradictions"
+    with ExitStack() as stack:
+        if isinstance(output, Path):
+            opened = output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+            stream: TextIO = stack.enter_context(opened)
+        else:
+            stream = output
+
+        def put(content: bytes) -> None:
+            stream.write(content.decode("utf-8", "surrogateescape"))
+            stream.flush()
+
+        put(format.header(topk))
+        yield Totals(), lambda record: put(format.row(record, topk))

@@ -1,0 +1,87 @@
+"""What a run is about: the model, opened, and the pictures, found."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexnet_tk.errors import InputError
+from alexnet_tk.files import sha256
+from alexnet_tk.inference import Classifier, Found, find
+from alexnet_tk.inference.sources import read_list
+from alexnet_tk.prediction.job import Job
+from alexnet_tk.prediction.plan import Plan
+from alexnet_tk.progress import Progress
+from alexnet_tk.text import shortened
+from alexnet_tk.zoo import built_in_model, default_model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a run is about, once the model is open and the pictures are found."""
+
+    model: Path
+    sha256: str  # of the model, where an output may be resumed one day
+    classifier: Classifier
+    found: Found
+    topk: int
+
+    def plan(self, format: str, batch_size: int, device: str | None = None) -> Plan:
+        """What decides the bytes of an output."""
+        return Plan.of(
+            self.sha256,
+            self.found.paths,
+            self.topk,
+            format,
+            batch_size,
+            settings=self.classifier.settings,
+            device=device or self.classifier.device.kind,
+        )
+
+
+def open_subject(job: Job, progress: Progress) -> Subject:
+    """Open the model and, meanwhile, find the pictures: a large network takes half a second to open.
+
+    Raises
+    ------
+    InputError
+        no pictures, an input that does not exist, a list that can't be read
+    ModelError, RecipeError, DeviceError, UsageError
+        as `Classifier`
+
+    """
+    model = job.model or default_model()
+    device = "cpu" if job.engine == "ray" else job.device  # each actor opens a device of its own
+    with ThreadPoolExecutor(1) as threads:
+        opening = threads.submit(Classifier, model, device, labels=job.labels, preprocess=job.preprocess)
+        found = find(job.inputs, _listed(job))
+        if not found.paths:
+            named = ", ".join(map(str, [*job.inputs, *job.lists]))
+            raise InputError(f"no pictures in {named}; endings such as .jpg and .png count in folders")
+        to_resume = job.resumable is not None and model.is_file()
+        hashed = sha256(model) if to_resume else ""
+        classifier = opening.result()
+    if job.model is None:
+        about = ""
+        if model == built_in_model():
+            about = f" (comes with alexnet-tk, knows {shortened(classifier.labels, 3)})"
+        progress.say(f"model: {model}{about}; --model names another")
+    topk = min(job.topk, len(classifier.labels))
+    if topk < job.topk:
+        progress.say(f"the model has {topk} labels: all are given, not {job.topk}")
+    return Subject(model, hashed, classifier, found, topk)
+
+
+def _listed(job: Job) -> list[str]:
+    """The paths of all lists."""
+    separator = b"\0" if job.nul_separated else b"\n"
+    paths: list[str] = []
+    for each in job.lists:
+        if not isinstance(each, Path):
+            paths += read_list(each, separator)
+            continue
+        try:
+            with each.open("rb") as file:
+                paths += read_list(file, separator)
+        except OSError as error:
+            raise InputError(f"--from {each} can't be read: {error.strerror}") from error
+    return paths

@@ -1,0 +1,29 @@
+"""Formatting for messages: safe characters, counts with their noun, one line."""
+
+
+def printable(text: str) -> str:
+    r"""The text with every non-printable character escaped, so that no file name can control a terminal.
+
+    A line break becomes \n, so the result is one line.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, as in "1 picture" and "2,000 pictures"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message in one line: the system's reason, else the first line, else the type's name."""
+    reason = getattr(error, "strerror", None) or str(error)
+    lines = str(reason).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def shortened(items: list[str], limit: int) -> str:
+    """The first `limit` items, separated by commas, with an ellipsis if there are more."""
+    return f"{', '.join(items[:limit])}{', …' if len(items) > limit else ''}"

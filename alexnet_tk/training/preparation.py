@@ -1,0 +1,158 @@
+"""Everything before the first step: the dataset, a new run or one to resume, and initial weights."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alexnet_tk import zoo
+from alexnet_tk.errors import DataError, RecipeError
+from alexnet_tk.layout import is_packed
+from alexnet_tk.network.alexnet import AlexNet
+from alexnet_tk.progress import Progress
+from alexnet_tk.recipe import Recipe
+from alexnet_tk.training.batches import BatchReader
+from alexnet_tk.training.checkpoint import Checkpoint
+from alexnet_tk.training.dataset import Dataset, built_in_sample, from_folder
+from alexnet_tk.training.packed import open_packed
+from alexnet_tk.training.parallel import World
+from alexnet_tk.training.run import Run
+from alexnet_tk.training.statistics import MAX_MEASURED, Statistics
+from alexnet_tk.training.trainer import Trainer
+
+LARGE = 100_000  # training pictures, from which the paper's recipe needs no adaptation
+
+
+def open_dataset(data: Path | None, progress: Progress) -> tuple[Dataset, Statistics | None]:
+    """The pictures in DATA, and their statistics where a packed set holds them."""
+    statistics = None
+    if data is None:
+        dataset = built_in_sample()
+    elif is_packed(data):
+        dataset, statistics = open_packed(data)
+    else:
+        dataset = from_folder(data)
+    for note in dataset.notes:
+        progress.say(note)
+    progress.say(
+        f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(dataset.train.targets):,} training "
+        f"and {len(dataset.val.targets):,} validation pictures in {len(dataset.labels)} classes"
+    )
+    return dataset, statistics
+
+
+def require_same_dataset(world: World, dataset: Dataset) -> None:
+    """Raise `DataError` unless all processes, perhaps on several machines, have found the same pictures."""
+    fingerprints = world.all_gather(dataset.fingerprint())
+    for rank, fingerprint in enumerate(fingerprints):
+        if fingerprint != fingerprints[0]:
+            raise DataError(
+                f"process {rank} finds other pictures than process 0; every machine needs the same DATA"
+            )
+
+
+def new_run(
+    data: Path | None,
+    dataset: Dataset,
+    statistics: Statistics | None,
+    recipe: str | None,
+    settings: Sequence[str],
+    initial: Checkpoint | None,
+    progress: Progress,
+) -> Run:
+    """A run from its beginning; measures the colours unless `statistics` are known."""
+    count = len(dataset.train.targets)
+    if recipe is None and initial is not None:
+        name, plan = "the initial checkpoint's", initial.recipe
+    else:
+        name = recipe or _default_recipe(data, count)
+        plan = zoo.recipe(name)
+    plan = _with_epochs(plan.override(*settings), count)
+    progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
+    if statistics is None:
+        statistics = _measure_colours(data, dataset, plan, progress)
+    return Run(plan, plan, statistics, dataset.fingerprint())
+
+
+def resumed_run(
+    last: Path, dataset: Dataset, recipe: str | None, settings: Sequence[str], output: Path
+) -> tuple[Run, dict[str, Any]]:
+    """The run in `last.pt`, with the micro-batches that are asked for now, and its trainer's state.
+
+    Raises
+    ------
+    DataError, RecipeError
+        the run was started with other pictures or another recipe
+
+    """
+    run, state = Run.load(last)
+    if dataset.fingerprint() != run.fingerprint:
+        raise DataError(
+            f"{output} was started with other pictures; resume with those, or start anew with --overwrite"
+        )
+    if recipe is None and not settings:
+        return run, state
+    plan = zoo.recipe(recipe) if recipe else run.requested
+    plan = _with_epochs(plan.override(*settings), len(dataset.train.targets))
+
+    def with_micro_batches(other: Recipe) -> Recipe:  # they change how a run computes, not what
+        return replace(other, train=replace(other.train, micro_batches=plan.train.micro_batches))
+
+    if plan != with_micro_batches(run.requested):
+        raise RecipeError(
+            f"{output} was started with another recipe; resume without --recipe and --set, "
+            "or start anew with --overwrite"
+        )
+    return replace(run, requested=plan, recipe=with_micro_batches(run.recipe)), state
+
+
+def copy_weights(
+    trainer: Trainer, initial: Checkpoint, labels: list[str], source: Path, progress: Progress
+) -> None:
+    """Start with another checkpoint's weights, except in layers of another shape or for other labels."""
+    with torch.device("meta"):
+        own = AlexNet(trainer.recipe.network, trainer.num_classes).state_dict()
+    copied = {
+        name: tensor
+        for name, tensor in initial.weights.items()
+        if name in own
+        and own[name].shape == tensor.shape
+        and (not name.startswith("f8.") or initial.labels == labels)
+    }
+    trainer.set_weights(copied)
+    new_layers = sorted({name.partition(".")[0] for name in own.keys() - copied.keys()})
+    progress.say(
+        f"weights from {source} in "
+        + (f"all layers except {', '.join(new_layers)}" if new_layers else "all layers")
+    )
+
+
+def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
+    """The recipe with a number for `train.epochs`."""
+    return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
+
+
+def _default_recipe(data: Path | None, pictures: int) -> str:
+    """The name of the recipe where none is asked for."""
+    if data is None:
+        return "fashion-mini"
+    return "own-pictures" if pictures < LARGE else "alexnet-2012"
+
+
+def _measure_colours(data: Path | None, dataset: Dataset, recipe: Recipe, progress: Progress) -> Statistics:
+    """The training set's statistics; reports how long it takes to decode pictures from a folder."""
+    count = len(dataset.train.targets)
+    measured = min(count, MAX_MEASURED)
+    progress.begin("measuring colours", measured)
+    begun = time.perf_counter()
+    statistics = Statistics.of(BatchReader(dataset.train, recipe.square), recipe.train.seed, progress)
+    rate = measured / (time.perf_counter() - begun)
+    if data is not None:
+        progress.say(
+            f"decoding: {rate:,.0f} pictures/s, so {count / rate:,.0f} s in every epoch; "
+            f"`alexnet-tk pack {data} PACKED` decodes them once, for `alexnet-tk train PACKED`"
+        )
+    return statistics

@@ -1,0 +1,244 @@
+"""`predict` as Python calls it: what it writes and returns, resumes and refuses."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from alexnet_tk import Classifier, predict
+from alexnet_tk.errors import InputError, OutputError
+from alexnet_tk.inference import Record
+from alexnet_tk.prediction import formats
+from alexnet_tk.prediction.formats import AppendableFormat, WholeFormat, Written
+from alexnet_tk.prediction.plan import plan_file
+from tests.cli.command import run as run_command
+
+PICTURES = 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """Pictures, a broken one among them, and model.onnx."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "pictures").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, 9, 9, 3), dtype=np.uint8)
+    for number, each in enumerate(pixels):
+        Image.fromarray(each).save(folder / "pictures" / f"{number}.png")
+    (folder / "pictures" / '3, "broken".png').write_text("no picture")
+    (folder / "pictures" / "notes.txt").write_text("ignored")
+    (folder / "model.onnx").write_bytes(model_file.read_bytes())
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_the_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+# --- as the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_python_writes_the_bytes_of_the_command(ending: str, folder: Path, tmp_path: Path) -> None:
+    """A fresh process each: at once, and in two runs of which the first stopped at the broken picture."""
+    words = ["pictures/", "--topk", "2", "--batch-size", "4", "--device", "cpu"]
+    by_command, by_python = tmp_path / f"command.{ending}", tmp_path / f"python.{ending}"
+    run_command("predict", *words, "--output", str(by_command), cwd=folder, code=3)
+    arguments = '"pictures/", topk=2, batch_size=4, device="cpu"'
+    program = f"""
+from alexnet_tk import predict
+from alexnet_tk.errors import InputError
+outcome = predict({arguments}, output={str(by_python)!r})
+assert (outcome.answered, outcome.failed) == ({PICTURES}, 1)
+resumed = {str(tmp_path / f"resumed.{ending}")!r}
+try:
+    predict({arguments}, output=resumed, strict=True)
+except InputError:
+    outcome = predict({arguments}, output=resumed, resume=True)
+assert (outcome.before.answered, outcome.now.failed) == (3, 1)
+assert (outcome.answered, outcome.failed) == ({PICTURES}, 1)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    assert by_python.read_bytes() == by_command.read_bytes()
+    assert (tmp_path / f"resumed.{ending}").read_bytes() == by_command.read_bytes()
+    assert plan_file(by_python).read_bytes() == plan_file(by_command).read_bytes()
+
+
+def test_python_draws_the_page_of_the_command(folder: Path, tmp_path: Path) -> None:
+    pages = [tmp_path / "command.html", tmp_path / "python.html"]
+    answers = [tmp_path / "command.csv", tmp_path / "python.csv"]
+    words = ["pictures/", "--topk", "2", "--batch-size", "4"]
+    run_command("predict", *words, "--report", str(pages[0]), "--output", str(answers[0]), cwd=folder, code=3)
+    predict("pictures/", topk=2, batch_size=4, report=pages[1], output=answers[1])
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+    assert answers[0].read_bytes() == answers[1].read_bytes()
+
+
+def test_a_table_goes_to_a_file(folder: Path, tmp_path: Path) -> None:
+    outcome = predict("pictures/", output=tmp_path / "a.txt", format="table")
+    lines = (tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + PICTURES + outcome.failed
+    assert not plan_file(tmp_path / "a.txt").exists(), "it can't be resumed"
+    with pytest.raises(OutputError, match="exists already"):
+        predict("pictures/", output=tmp_path / "a.txt", format="table")
+
+
+# --- without a file ----------------------------------------------------------------------------------
+
+
+def test_without_an_output_the_records_are_in_the_outcome() -> None:
+    outcome = predict("pictures/", topk=2)
+    paths = sorted(str(each) for each in Path("pictures").glob("*.png"))
+    assert [record.path for record in outcome.records] == paths
+    assert outcome.records == list(Classifier("model.onnx", "cpu").classify(paths, 2))
+    assert outcome.found.ignored == {".txt": 1}
+
+
+def test_a_caller_can_take_each_record(tmp_path: Path) -> None:
+    taken: list[Record] = []
+    outcome = predict(["pictures/"], each=taken.append, report=tmp_path / "p.html")
+    assert outcome.records == []
+    assert len(taken) == PICTURES + 1
+    assert {len(record.labels) for record in taken} == {0, 1}, "though the page shows five"
+
+
+def test_no_pictures_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures in"):
+        predict(tmp_path)
+
+
+# --- resuming ----------------------------------------------------------------------------------------
+
+
+def test_the_plan_says_where_and_how_answers_were_computed(tmp_path: Path) -> None:
+    predict("pictures/", output=tmp_path / "a.csv", device="cpu")
+    plan = json.loads(plan_file(tmp_path / "a.csv").read_text())
+    assert (plan["device"], plan["arithmetic"], plan["decoding"]) == ("cpu", "exact", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"device": "cuda"}, "made on cuda and this run computes on cpu.*--device cuda"),
+        ({"arithmetic": "tf32"}, "made with tf32 arithmetic and this run computes with exact"),
+        ({"decoding": 0}, "revision 0 of decoding and this version has 1"),
+        ({"topk": 2}, "another topk"),
+    ],
+)
+def test_two_ways_of_computing_are_not_mixed(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    output = tmp_path / "a.csv"
+    predict("pictures/", output=output)
+    plan = json.loads(plan_file(output).read_text())
+    plan_file(output).write_text(json.dumps(plan | change))
+    before = output.read_bytes()
+    with pytest.raises(OutputError, match=words):
+        predict("pictures/", output=output, resume=True)
+    assert output.read_bytes() == before
+
+
+def test_an_output_that_does_not_say_was_made_on_the_cpu(tmp_path: Path) -> None:
+    """As those of version 0.1.0."""
+    output = tmp_path / "a.csv"
+    predict("pictures/", output=output)
+    whole = output.read_bytes()
+    plan = json.loads(plan_file(output).read_text())
+    for key in ("device", "arithmetic", "decoding"):
+        del plan[key]
+    plan_file(output).write_text(json.dumps(plan))
+    output.write_bytes(whole[:-20])
+    assert predict("pictures/", output=output, resume=True, device="cpu").now.answered == 1
+    assert output.read_bytes() == whole
+
+
+# --- formats of one's own ----------------------------------------------------------------------------
+
+
+class TabSeparated(AppendableFormat):
+    """A text format, as someone may add it."""
+
+    name, ending = "tsv", ".tsv"
+
+    def row(self, record: Record, topk: int) -> bytes:
+        cells = [record.path, record.error, *record.labels[:topk]]
+        return "\t".join(cells).encode("utf-8", "surrogateescape") + b"\n"
+
+    def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
+        end = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                end += len(line)
+                path, error, *_ = line.decode("utf-8", "surrogateescape").removesuffix("\n").split("\t")
+                yield Written(path, error, end)
+
+
+class Arrays(WholeFormat):
+    """A binary format, as someone may add it."""
+
+    name, ending = "npz", ".npz"
+
+    def write(self, records: Iterable[Record], file: Path, topk: int) -> None:
+        rows = list(records)
+        with file.open("wb") as stream:
+            np.savez(
+                stream,
+                errors=np.array([each.error for each in rows]),
+                probabilities=np.array([each.probabilities or (np.nan,) * topk for each in rows]),
+            )
+
+    def errors(self, file: Path) -> Iterator[str]:
+        with np.load(file) as arrays:
+            yield from arrays["errors"].tolist()
+
+
+@pytest.fixture
+def own_formats() -> Iterator[None]:
+    for format in (TabSeparated(), Arrays()):
+        formats.register(format)
+    yield
+    for format in (TabSeparated(), Arrays()):
+        del formats.FORMATS[format.name]
+
+
+@pytest.mark.parametrize("ending", ["tsv", "npz"])
+def test_a_format_is_one_object(ending: str, own_formats: None, tmp_path: Path) -> None:
+    """Registered, it is written, chosen by its ending, resumed and found complete."""
+    whole, output = tmp_path / f"whole.{ending}", tmp_path / f"a.{ending}"
+    predict("pictures/", topk=2, output=whole)
+    with pytest.raises(InputError):
+        predict("pictures/", topk=2, output=output, strict=True)
+    outcome = predict("pictures/", topk=2, output=output, resume=True)
+    assert (outcome.before.answered, outcome.now.answered, outcome.failed) == (3, PICTURES - 3, 1)
+    assert _content(output) == _content(whole)
+    again = predict("pictures/", topk=2, output=output, resume=True)
+    assert (again.before.answered, again.before.failed, again.now.pictures) == (PICTURES, 1, 0)
+
+
+def _content(path: Path) -> object:
+    if path.suffix == ".tsv":
+        return path.read_bytes()
+    with np.load(path) as arrays:
+        return {name: arrays[name].tolist() for name in arrays.files if name == "errors"} | {
+            "shown": np.nan_to_num(arrays["probabilities"]).tolist()
+        }
+
+
+def test_the_formats_hold_the_same_answers(tmp_path: Path) -> None:
+    for ending in ("csv", "jsonl", "parquet"):
+        predict("pictures/", output=tmp_path / f"a.{ending}")
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    table = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    for row, line, entry in zip(rows, lines, table, strict=True):
+        assert row["path"] == line["path"] == entry["path"]
+        assert (row["label_1"] or None) == line["label_1"] == entry["label_1"]
+        probability = float(row["probability_1"]) if row["probability_1"] else None
+        assert probability == line["probability_1"] == entry["probability_1"]
