@@ -45,6 +45,16 @@ def fashion_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the tests marked fuzz look."""
+    parser.addoption(
+        "--fuzz-minutes",
+        type=float,
+        default=0.0,
+        help="minutes of each test marked fuzz; 0: some hundred files",
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests marked `gpu` if torch finds no CUDA device."""
     marked = [item for item in items if item.get_closest_marker("gpu")]

@@ -73,7 +73,14 @@ class WholeFormat(Format):
 
     @abstractmethod
     def errors(self, file: Path) -> Iterator[str]:
-        """The error of each record of a file, "" where it has none."""
+        """The error of each record of a file, "" where it has none.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError, OSError
+            the file is damaged
+
+        """
 
 
 class Csv(AppendableFormat):

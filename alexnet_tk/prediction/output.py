@@ -11,6 +11,7 @@ from alexnet_tk.inference.record import Record
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
 from alexnet_tk.prediction.plan import Plan
+from alexnet_tk.text import one_line
 
 Write = Callable[[Record], None]
 
@@ -90,8 +91,14 @@ class OutputFile:
         plan.check(self.path)
         totals = Totals()
         if isinstance(self.format, WholeFormat) and not self.appended.exists():
-            for error in self.format.errors(self.path):
-                totals.add(error)
+            try:
+                for error in self.format.errors(self.path):
+                    totals.add(error)
+            except (ValueError, LookupError, TypeError, OSError) as error:
+                raise OutputError(
+                    f"{self.path} can't be read again: {one_line(error)}; undo what changed it, or give "
+                    "--overwrite"
+                ) from error
             return totals
         end = 0
         with self.appended.open("rb") as file:

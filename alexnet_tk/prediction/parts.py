@@ -26,6 +26,7 @@ from alexnet_tk.prediction.formats import PARQUET
 from alexnet_tk.prediction.output import OutputFile
 from alexnet_tk.prediction.parquet import errors
 from alexnet_tk.prediction.plan import Plan, plan_file
+from alexnet_tk.text import one_line
 
 PARTS_FORMAT = "parquet parts"  # the format in a plan
 PARTS = 1_000  # parts of an output: enough to keep all actors busy to the end …
@@ -56,12 +57,19 @@ class Parts:
         return [number for number in numbers if number not in there]
 
     def totals(self) -> Totals:
-        """The counts of the pictures in the parts that are there."""
+        """The counts of the pictures in the parts that are there; raises `OutputError` for a damaged one."""
         totals = Totals()
-        for each in self.folder.iterdir():
-            if _PART.fullmatch(each.name):
-                for error in errors(each):
+        for part in self.folder.iterdir():
+            if not _PART.fullmatch(part.name):
+                continue
+            try:
+                for error in errors(part):
                     totals.add(error)
+            except (ValueError, LookupError, TypeError, OSError) as error:
+                raise OutputError(
+                    f"{part} can't be read again: {one_line(error)}; remove it, and --resume answers its "
+                    "pictures again"
+                ) from error
         return totals
 
     def put(self, number: int, content: bytes) -> None:

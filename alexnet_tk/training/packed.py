@@ -31,7 +31,7 @@ from alexnet_tk.parallel_map import parallel_map
 from alexnet_tk.preprocess import Square
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.text import printable
+from alexnet_tk.text import one_line, printable
 from alexnet_tk.training.dataset import Dataset, Split, from_folder
 from alexnet_tk.training.statistics import Moments, Statistics
 
@@ -108,8 +108,10 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
             splits[split] = PackedSplit(pictures, rows, targets[rows], folder / f"{split}.npy")
         statistics = Statistics.from_lists(**index["statistics"])
         return Dataset(splits["train"], splits["val"], index["labels"], index["label_ids"]), statistics
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} is a broken packed set ({error}); pack it again") from error
+    except DataError:
+        raise
+    except Exception as error:  # numpy's reader meets a broken file with SyntaxError, EOFError, TokenError, …
+        raise DataError(f"{folder} is a broken packed set ({one_line(error)}); pack it again") from error
 
 
 def pack(
@@ -266,17 +268,22 @@ class _Journal:
             os.fsync(file.fileno())
 
     def _read(self, fingerprint: str) -> None:
-        text = self.path.read_text(encoding="utf-8")
-        complete = text[: text.rfind("\n") + 1]  # without a last line that a kill cut off
-        os.truncate(self.path, len(complete.encode()))
-        first, *lines = complete.splitlines() or ["{}"]
-        if json.loads(first).get("fingerprint") != fingerprint:
+        content = self.path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]  # without a last line that a kill cut off
+        os.truncate(self.path, len(complete))
+        first, *lines = complete.decode("utf-8", "replace").splitlines() or ["{}"]
+        try:
+            if json.loads(first).get("fingerprint") != fingerprint:
+                raise OutputError(
+                    f"{self.path.parent} holds a partly packed set of other pictures; "
+                    "remove it, or name another folder"
+                )
+            for line in lines:
+                entry = json.loads(line)
+                failed = {int(row): str(reason) for row, reason in entry["failed"]}
+                moments = Moments.from_list(entry["moments"])
+                self.states[entry["split"]] = _SplitState(entry["split"], int(entry["rows"]), failed, moments)
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             raise OutputError(
-                f"{self.path.parent} holds a partly packed set of other pictures; "
-                "remove it, or name another folder"
-            )
-        for line in lines:
-            entry = json.loads(line)
-            failed = {int(row): reason for row, reason in entry["failed"]}
-            moments = Moments.from_list(entry["moments"])
-            self.states[entry["split"]] = _SplitState(entry["split"], entry["rows"], failed, moments)
+                f"{self.path} is damaged ({one_line(error)}); remove {self.path.parent} to start afresh"
+            ) from error

@@ -131,3 +131,17 @@ def test_a_full_disk_keeps_the_journal(tmp_path: Path, monkeypatch: pytest.Monke
     with answers(output, PLAN, resume=True) as (before, _):
         assert before.answered + before.failed == len(RECORDS)
     assert len(rows(output)) == len(RECORDS)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 50, -1])
+def test_a_complete_output_that_was_damaged_is_refused(tmp_path: Path, keep: int) -> None:
+    output = tmp_path / "a.parquet"
+    with answers(output, PLAN, resume=False) as (_, write):
+        for record in RECORDS:
+            write(record)
+    output.write_bytes(output.read_bytes()[:keep])
+    with (
+        pytest.raises(OutputError, match=r"can't be read again: .*--overwrite"),
+        answers(output, PLAN, resume=True),
+    ):
+        pass

@@ -145,3 +145,17 @@ def test_a_file_of_one_process_stays_until_the_parts_are_there(tmp_path: Path) -
     journal.touch()
     with pytest.raises(OutputError, match="jsonl exists already"):
         refuse_existing_parts(tmp_path / "b.parquet", resume=True, overwrite=False)
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    """It can be removed, and is then answered again."""
+    output = tmp_path / "a.parquet"
+    with pytest.raises(KeyboardInterrupt), parts(output, PLAN, resume=False) as kept:
+        answer(kept, 0)
+        raise KeyboardInterrupt
+    part = unfinished(output) / "part-000000.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(OutputError, match=r"part-000000\.parquet can't be read again"):
+        Parts(unfinished(output), PLAN).totals()
+    part.unlink()
+    assert 0 in Parts(unfinished(output), PLAN).missing()

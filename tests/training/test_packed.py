@@ -15,6 +15,7 @@ from alexnet_tk.errors import DataError, OutputError
 from alexnet_tk.preprocess import Square
 from alexnet_tk.progress import Progress
 from alexnet_tk.training import pack, packed, train
+from alexnet_tk.training.dataset import from_folder
 from alexnet_tk.training.packed import open_packed
 
 
@@ -145,11 +146,25 @@ def test_a_disk_that_is_too_small_is_found_first(
 
 
 @pytest.mark.parametrize("name", ["packed.json", "train.npy", "val_classes.npy"])
-def test_a_broken_set_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "content", [b"rubbish", b"", b"\x93NUMPY\x01\x00\x10\x00{'descr': (       \n", b"[]"]
+)
+def test_a_broken_set_is_named(folder: Path, tmp_path: Path, name: str, content: bytes) -> None:
     pack(folder, tmp_path / "packed")
-    (tmp_path / "packed" / name).write_bytes(b"rubbish")
+    (tmp_path / "packed" / name).write_bytes(content)
     with pytest.raises(DataError, match="packed"):
         open_packed(tmp_path / "packed")
+
+
+@pytest.mark.parametrize("line", ["rubbish", "[]", "3", '{"split": "train"}', '{"split": [], "rows": 1}'])
+def test_a_damaged_journal_is_named(folder: Path, tmp_path: Path, line: str) -> None:
+    packed = tmp_path / "packed"
+    pack(folder, packed)
+    (packed / "packed.json").unlink()
+    fingerprint = from_folder(folder).fingerprint()
+    (packed / "journal.jsonl").write_text(json.dumps({"fingerprint": fingerprint}) + f"\n{line}\n")
+    with pytest.raises(OutputError, match=r"journal\.jsonl is damaged .*remove"):
+        pack(folder, packed)
 
 
 def test_a_target_inside_the_pictures_is_refused(folder: Path) -> None:
