@@ -141,11 +141,11 @@ def open_model(path: Path, device: str = "auto") -> Model:
                 f"{path} has the format {metadata['format']!r}, this version reads {ONNX_FORMAT!r}; "
                 "export it again"
             )
-        labels, told = metadata["labels"], metadata["preprocess"]
-        if told["crop"] != metadata["network"]["image_size"]:
+        labels, saved = metadata["labels"], metadata["preprocess"]
+        if saved["crop"] != metadata["network"]["image_size"]:
             raise ValueError("its preprocessing and its network disagree on the size of a picture")
-        kind: InputKind = "uint8" if told["in_graph"] else "float"
-        table = {key: told[key] for key in PREPROCESS_KEYS}
+        kind: InputKind = "uint8" if saved["in_graph"] else "float"
+        table = {key: saved[key] for key in PREPROCESS_KEYS}
         recipe = Recipe.from_dict({"network": metadata["network"], "preprocess": table})
         if recipe.preprocess.mean == "dataset":
             raise ValueError("its mean is not a number")

@@ -1,4 +1,4 @@
-"""Pictures on their way through the network: what they may be, their names, and what is kept of each."""
+"""Pictures as callers give them, and as they go through the network in batches."""
 
 import io
 import os

@@ -14,7 +14,7 @@ from alexnet_tk.prediction.account import Totals
 
 
 class LocalRun:
-    """Pictures on their way to records; what is done so far can be read at any time, also after an error.
+    """A run over pictures; its counts can be read at any time, also after an error.
 
     Parameters
     ----------

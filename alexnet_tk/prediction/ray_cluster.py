@@ -49,9 +49,9 @@ def connect(device: str = "auto", workers: int | None = None, progress: Progress
     device
         "auto": CUDA if the cluster has GPUs, one for each actor, else the CPU; "cpu" or "cuda"
     workers
-        actors; None: one for each GPU, or each core. Those for which there is no room wait until there is
+        actors; None: one for each GPU, or each core. Actors without room wait for it
     progress
-        is told what Ray reports
+        receives what Ray reports
 
     Raises
     ------

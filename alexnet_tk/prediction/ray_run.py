@@ -96,7 +96,7 @@ def answer_parts(
     parts
         those of a plan for these pictures
     progress
-        is told of the pictures of a part when it is written
+        receives the number of pictures of each part that is written
 
     Returns
     -------
@@ -147,7 +147,7 @@ def answer_parts(
             progress.advance(len(parts.cut(pictures, row["part"])))
     except (RayError, ExecutionTimeoutError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ClusterError(f"Ray gave up: {lines[-1]}; --resume goes on from what is finished") from error
+        raise ClusterError(f"Ray gave up: {lines[-1]}; --resume goes on from the finished parts") from error
     return totals, time.perf_counter() - begun
 
 
@@ -160,7 +160,7 @@ def _refuse_members(pictures: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all actors are told."""
+    """What every actor needs to know."""
 
     name: str  # of the model's file
     content: "ray.ObjectRef[Any]"  # its bytes, uint8; every node holds them once

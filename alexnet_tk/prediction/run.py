@@ -77,7 +77,7 @@ def predict(
     each
         is called with every record, in order, in this thread, before the record is written
     progress
-        is told what happens
+        receives the device, the account and the number of pictures answered
 
     Returns
     -------
