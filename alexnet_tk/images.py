@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet_tk.choices import Filter
 from alexnet_tk.errors import PictureError
+from alexnet_tk.jpeg_file import START, WatchedJpeg, sound_jpeg
+from alexnet_tk.picture_values import Values, to_rgb
+from alexnet_tk.png_file import SIGNATURE, sound_png
 from alexnet_tk.preprocess import Square
 
 FILTERS: dict[Filter, Image.Resampling] = {
@@ -28,7 +32,7 @@ FILTERS: dict[Filter, Image.Resampling] = {
 }
 
 # Incremented whenever some file decodes to other pixels. Outputs record it, and a resumed run must match it.
-DECODING_REVISION = 1
+DECODING_REVISION = 2
 
 # The transposition that undoes each EXIF orientation. Pillow's exif_transpose does the same, but it also
 # rewrites the tags, which fails if any other tag is broken.
@@ -47,6 +51,8 @@ _UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
 
 WHOLE = 2**26  # bytes; a larger file is streamed to the decoder, so that no file fills the memory
 
+MAX_PIXELS = "ALEXNET_TK_MAX_PIXELS"  # the environment variable that allows larger pictures than Pillow does
+
 COPYING = threading.Lock()  # copying a lazily opened Pillow image reads its file, which is not thread-safe
 
 Source = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
@@ -62,7 +68,9 @@ def endings() -> frozenset[str]:
     )
 
 
-def load(source: Source, square: Square) -> NDArray[np.uint8]:
+def load(
+    source: Source, square: Square | int, crop: int | None = None, filter: Filter = "bilinear"
+) -> NDArray[np.uint8]:
     """Decode a picture: open, orient, convert to RGB, scale and centre-crop.
 
     Parameters
@@ -71,6 +79,8 @@ def load(source: Source, square: Square) -> NDArray[np.uint8]:
         a path, an open binary file, a Pillow image, or an array as `PIL.Image.fromarray` takes it
     square
         how the picture is scaled and cropped; a `Preprocess` is a `Square` too
+    crop, filter
+        deprecated: those of version 0.1.0, where `square` is `resize`
 
     Returns
     -------
@@ -82,6 +92,10 @@ def load(source: Source, square: Square) -> NDArray[np.uint8]:
         the file is missing, empty, broken, too large or not a picture; the message is the reason
 
     """
+    if not isinstance(square, Square):
+        message = "images.load(source, resize, crop, filter) is deprecated; pass Square(resize, crop, filter)"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        square = Square(square, square if crop is None else crop, filter)
     if isinstance(source, (str, os.PathLike)):
         with open_file(source) as file:
             return load(file, square)
@@ -89,11 +103,14 @@ def load(source: Source, square: Square) -> NDArray[np.uint8]:
         if isinstance(source, np.ndarray):
             source = Image.fromarray(source)
         if isinstance(source, Image.Image):
+            values = Values.of(source)
             with COPYING:
                 copy = source.copy()  # decoding changes it
-            return _fit(copy, square)
-        with Image.open(source) as picture:
-            return _fit(picture, square)
+            return _fit(copy, values, square)
+        _allow_pixels()
+        file = _sound(source)
+        with Image.open(file) as picture:
+            return _fit(picture, Values.of(picture), square, file)
 
 
 def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -113,6 +130,27 @@ def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
         return io.BytesIO(content)
 
 
+def _sound(file: IO[bytes]) -> IO[bytes]:
+    """The file without what Pillow refuses needlessly; raises `PictureError` for what Pillow ignores."""
+    try:
+        file.seek(0)
+    except (AttributeError, OSError):
+        file = io.BytesIO(file.read())
+    begin = file.read(len(SIGNATURE))
+    if begin == SIGNATURE:
+        return sound_png(file)
+    file.seek(0)
+    return sound_jpeg(file) if begin.startswith(START) and isinstance(file, io.BytesIO) else file
+
+
+def _allow_pixels() -> None:
+    """Take over the limit that the environment sets; Pillow refuses twice the number that it is given."""
+    if asked := os.environ.get(MAX_PIXELS):
+        if not asked.isdecimal():
+            raise PictureError(f"{MAX_PIXELS} is {asked!r}; set it to a whole number, or unset it")
+        Image.MAX_IMAGE_PIXELS = int(asked) // 2
+
+
 @contextmanager
 def _one_reason() -> Iterator[None]:
     """Convert whatever opening and decoding raise into a `PictureError` whose message is the reason."""
@@ -127,7 +165,8 @@ def _one_reason() -> Iterator[None]:
     except UnidentifiedImageError:
         raise PictureError("not a picture that Pillow can read") from None
     except Image.DecompressionBombError:
-        raise PictureError(f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels") from None
+        limit = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,}"
+        raise PictureError(f"more than {limit} pixels; set {MAX_PIXELS} to allow more") from None
     except Exception as error:
         # Decoders raise all sorts of errors on broken files: OSError, ValueError, SyntaxError,
         # struct.error, IndexError, … One broken picture must not end a long run.
@@ -137,7 +176,9 @@ def _one_reason() -> Iterator[None]:
         raise PictureError(f"{kind}: {reason}") from error
 
 
-def _fit(picture: Image.Image, square: Square) -> NDArray[np.uint8]:
+def _fit(
+    picture: Image.Image, values: Values, square: Square, file: IO[bytes] | None = None
+) -> NDArray[np.uint8]:
     """`load` for a Pillow image; raises Pillow's own decoding errors."""
     resize, crop, shorter = square.resize, square.crop, min(picture.size)
     if not shorter:
@@ -146,7 +187,10 @@ def _fit(picture: Image.Image, square: Square) -> NDArray[np.uint8]:
         # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
         scale = resize / shorter
         picture.draft(None, (round(picture.width * scale), round(picture.height * scale)))
-    picture = to_rgb(_upright(picture))
+    picture = _upright(picture)
+    if isinstance(file, WatchedJpeg):
+        file.refuse_rest()
+    picture = to_rgb(picture, values)
 
     # One resize scales the centre square, and the crop is cut out of the result. Training cuts its crops out
     # of the same scaled squares, so prediction sees the same pixels as training.
@@ -171,7 +215,12 @@ def ten_crops(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """The picture turned upright by its EXIF orientation; an unreadable tag is ignored."""
+    """The decoded picture turned upright by its EXIF orientation; an unreadable tag is ignored.
+
+    Pillow turns TIFF files by itself when it decodes them, and removes the tag: asked before, it would count
+    twice.
+    """
+    picture.load()
     try:
         turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken tags raise as many kinds of errors as broken pictures
@@ -179,21 +228,26 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16-bit and 0..1 values scaled to 8 bits, transparency on white."""
-    if picture.mode == "F":
-        numbers = np.asarray(picture)
-        scale = 255 if numbers.max(initial=0) <= 1 else 1  # floats are usually in 0..1 or 0..255
-        picture = Image.fromarray((numbers * scale).round().clip(0, 255).astype(np.uint8))
-    if picture.mode.startswith("I"):  # 16-bit values held in 16 or 32 bits; convert() would clip at 255
-        wide = np.asarray(picture).astype(np.int64)
-        if wide.max(initial=0) > 65_535:
-            raise PictureError("pixels of more than 16 bits; save it with 8 or 16")
-        if picture.mode != "I" or wide.max(initial=0) > 255:
-            wide >>= 8
-        picture = Image.fromarray(wide.clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def decodes_since(source: Source) -> int:
+    """The `DECODING_REVISION` since which a picture has the pixels that it has now; raises `PictureError`.
+
+    Only its header is read.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        with open_file(source) as file:
+            return decodes_since(file)
+    with _one_reason():
+        if isinstance(source, np.ndarray):
+            source = Image.fromarray(source)
+        if isinstance(source, Image.Image):
+            return _decodes_since(source)
+        _allow_pixels()
+        with Image.open(_sound(source)) as picture:
+            return _decodes_since(picture)
+
+
+def _decodes_since(picture: Image.Image) -> int:
+    """Revision 2 reads the depth of wide and signed pixels from the file, and turns TIFF files once."""
+    turned = getattr(picture, "tag_v2", {}).get(ExifTags.Base.Orientation, 1) != 1
+    wide = picture.mode[:1] in ("I", "F") or picture.mode in ("La", "RGBa")
+    return 2 if turned or wide or not Values.of(picture).plain else 1

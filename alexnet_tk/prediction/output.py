@@ -88,7 +88,7 @@ class OutputFile:
             no plan beside it
 
         """
-        plan.check(self.path)
+        plan.check(self.path, self._answered(plan, pictures))
         totals = Totals()
         if isinstance(self.format, WholeFormat) and not self.appended.exists():
             try:
@@ -123,6 +123,22 @@ class OutputFile:
                 end = record.end
         os.truncate(self.appended, end or self._header_end(plan.topk))
         return totals
+
+    def _answered(self, plan: Plan, pictures: Sequence[str] | None) -> Iterator[str]:
+        """The pictures that the output holds an answer for, as far as it can be read."""
+        if isinstance(self.format, WholeFormat) and not self.appended.exists():
+            if pictures is not None:
+                errors = self.format.errors(self.path)
+                yield from (picture for picture, error in zip(pictures, errors, strict=False) if not error)
+            return
+        with self.appended.open("rb") as file:
+            try:
+                for number, record in enumerate(self.rows.read(file, plan.topk)):
+                    if not record.error:
+                        # A picture in an archive is more than its name.
+                        yield record.path if pictures is None else pictures[number]
+            except (ValueError, LookupError, TypeError):
+                return  # `take_up` says where
 
     def _header_end(self, topk: int) -> int:
         """The size of the header where it is there as a whole, else 0: it is written again."""

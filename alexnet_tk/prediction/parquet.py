@@ -49,6 +49,14 @@ def errors(output: Path | IO[bytes]) -> Iterator[str]:
         yield from batch.column(0).to_pylist()
 
 
+def answered(output: Path) -> Iterator[str]:
+    """The paths of the records of a Parquet file that have no error."""
+    for batch in pq.ParquetFile(output).iter_batches(columns=["path_bytes", "error"]):
+        for path, error in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if not error:
+                yield os.fsdecode(path)
+
+
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A record with its path as bytes, too, and text that is valid in Arrow."""
     cleaned = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}

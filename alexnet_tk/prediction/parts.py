@@ -24,7 +24,7 @@ from alexnet_tk.files import make_folder, refuse_unwritable, replacing
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import PARQUET
 from alexnet_tk.prediction.output import OutputFile
-from alexnet_tk.prediction.parquet import errors
+from alexnet_tk.prediction.parquet import answered, errors
 from alexnet_tk.prediction.plan import Plan, plan_file
 from alexnet_tk.text import one_line
 
@@ -123,7 +123,8 @@ def parts(output: Path, plan: Plan, resume: bool) -> Iterator[Parts]:
     """
     folder = earlier_folder(output) if resume else unfinished(output)
     if resume and plan_file(folder).exists():
-        plan.check(folder)
+        there = (each for each in sorted(folder.iterdir()) if _PART.fullmatch(each.name))
+        plan.check(folder, (picture for part in there for picture in answered(part)))
         for left in folder.glob(".alexnet-tk-*.part"):  # of a process that was killed
             left.unlink()
     else:

@@ -13,8 +13,9 @@ from typing import Any
 
 from alexnet_tk import images
 from alexnet_tk.choices import Arithmetic
-from alexnet_tk.errors import OutputError
+from alexnet_tk.errors import OutputError, PictureError
 from alexnet_tk.files import replacing
+from alexnet_tk.inference.pictures import Picture, name_of, open_picture
 from alexnet_tk.inference.session import arithmetic
 
 
@@ -71,8 +72,12 @@ class Plan:
         with replacing(plan_file(output)) as part:
             part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
-    def check(self, output: Path) -> None:
-        """Raise `OutputError` unless what stands in the output was made by this plan."""
+    def check(self, output: Path, answered: Iterable[Picture]) -> None:
+        """Raise `OutputError` unless what stands in the output was made by this plan.
+
+        With an older revision of decoding, it was if none of the pictures `answered` there has changed since;
+        the plan beside the output is then replaced by this one.
+        """
         saved = _read(output)
         if saved is None:
             raise OutputError(
@@ -81,7 +86,17 @@ class Plan:
             )
         defaults = {each.name: each.default for each in fields(self) if each.default is not MISSING}
         made, now = defaults | saved, asdict(self)
-        if different := [name for name in now if made.get(name) != now[name]]:
+        different = [name for name in now if made.get(name) != now[name]]
+        if different == ["decoding"] and _older(made["decoding"], self.decoding):
+            changed = _first_changed(answered, made["decoding"])
+            if changed is None:
+                self.save(output)
+                return
+            raise OutputError(
+                f"{output} was made with revision {made['decoding']} of decoding, and {changed} is read "
+                f"differently by revision {self.decoding}; give --overwrite, or another --output"
+            )
+        if different:
             raise OutputError(f"{output} {_reason(different, made, now)}, or another --output")
 
 
@@ -103,6 +118,22 @@ def _read(output: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return saved if isinstance(saved, dict) else None
+
+
+def _older(revision: object, current: int) -> bool:
+    return isinstance(revision, int) and revision < current
+
+
+def _first_changed(pictures: Iterable[Picture], revision: int) -> str | None:
+    """The name of the first picture that decodes differently since that revision; None if there is none."""
+    for index, picture in enumerate(pictures):
+        try:
+            changed = images.decodes_since(open_picture(picture)) > revision
+        except PictureError:  # it was answered, and can't be opened now
+            changed = True
+        if changed:
+            return name_of(picture, index)
+    return None
 
 
 def _reason(different: list[str], made: dict[str, Any], now: dict[str, Any]) -> str:

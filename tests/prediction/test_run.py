@@ -121,7 +121,7 @@ def test_no_pictures_are_an_error(tmp_path: Path) -> None:
 def test_the_plan_says_where_and_how_answers_were_computed(tmp_path: Path) -> None:
     predict("pictures/", output=tmp_path / "a.csv", device="cpu")
     plan = json.loads(plan_file(tmp_path / "a.csv").read_text())
-    assert (plan["device"], plan["arithmetic"], plan["decoding"]) == ("cpu", "exact", 1)
+    assert (plan["device"], plan["arithmetic"], plan["decoding"]) == ("cpu", "exact", 2)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_the_plan_says_where_and_how_answers_were_computed(tmp_path: Path) -> No
     [
         ({"device": "cuda"}, "made on cuda and this run computes on cpu.*--device cuda"),
         ({"arithmetic": "tf32"}, "made with tf32 arithmetic and this run computes with exact"),
-        ({"decoding": 0}, "revision 0 of decoding and this version has 1"),
+        ({"decoding": 0}, "revision 0 of decoding, and pictures/0.png is read differently by revision 2"),
+        ({"decoding": 3}, "revision 3 of decoding and this version has 2"),
+        ({"decoding": 1, "topk": 2}, "another topk"),
         ({"topk": 2}, "another topk"),
     ],
 )
