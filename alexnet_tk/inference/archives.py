@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from alexnet_tk.errors import InputError, PictureError
 ENDINGS = (".zip", ".tar")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 OPEN_ZIPS = 64  # at a time; a process may have some 1,000 files open
+NOT_FILES = (b"V", b"D", b"N")  # GNU tar's label of a volume, list of a folder, list of names
+END_OF_ZIP = struct.Struct("<4s4H2LH")  # APPNOTE.TXT, section 4.3.16
 LARGEST_MEMBER = 2**30  # bytes, unpacked; a zip of a few kilobytes may hold terabytes
 
 
@@ -78,9 +81,11 @@ def is_archive(path: str) -> bool:
 def _in_zip(path: str) -> list[Member]:
     status = os.stat(path)  # noqa: PTH116  a path may not be UTF-8
     archive = partial(_zip, path, (status.st_ino, status.st_size, status.st_mtime_ns))
+    listed = archive().infolist()
+    _require_whole_zip(path, status.st_size, listed)
     return [
         Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each))
-        for each in archive().infolist()
+        for each in listed
         if not each.is_dir() and not stat.S_ISLNK(each.external_attr >> 16)
     ]
 
@@ -97,24 +102,80 @@ def _read_zipped(archive: Callable[[], zipfile.ZipFile], info: zipfile.ZipInfo) 
     return archive().read(info)  # threads take turns
 
 
+def _require_whole_zip(path: str, size: int, listed: list[zipfile.ZipInfo]) -> None:
+    """Raise `BadZipFile` where zipfile lists only some of the files: it reads the last list it finds."""
+    begin = max(0, size - END_OF_ZIP.size - 0xFFFF)
+    tail = _read_part(path, begin, size)
+    at = tail.rfind(b"PK\5\6")
+    _, disk, _, _, count, _, _, comment = END_OF_ZIP.unpack_from(tail, at)
+    if disk not in (0, 0xFFFF):
+        raise zipfile.BadZipFile("one part of a split archive; join the parts with zip -s 0")
+    if count not in (len(listed) % 0x10000, 0xFFFF):
+        raise zipfile.BadZipFile(f"its list ends after {len(listed):,} files and should hold {count:,}")
+    after = tail[at + END_OF_ZIP.size + comment :]
+    first = min((each.header_offset for each in listed), default=begin + at)
+    before = _read_part(path, max(0, first - len(tail)), min(first, len(tail)))
+    if b"PK\3\4" in after or b"PK\1\2" in after or _ends_as_zip(before):
+        raise zipfile.BadZipFile("several zip files joined to one; take them apart, or unpack them")
+
+
+def _ends_as_zip(content: bytes) -> bool:
+    """Whether a zip file ends where the content does; what unpacks itself begins with a program instead."""
+    at = content.rfind(b"PK\5\6")
+    if at < 0 or at + END_OF_ZIP.size > len(content):
+        return False
+    return at + END_OF_ZIP.size + int(END_OF_ZIP.unpack_from(content, at)[-1]) == len(content)
+
+
 def _in_tar(path: str) -> list[Member]:
-    with tarfile.open(path, "r:") as archive:
-        found = [_in_place(path, archive, each) for each in archive if each.isreg() or each.islnk()]
-        end = archive.offset
-    # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
-    if _read_part(path, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
+    """The files of a tar, or of several that were joined: tarfile stops at the first one's end."""
+    found: list[Member] = []
+    contents: dict[str, tarfile.TarInfo] = {}
+    begin: int | None = 0
+    while begin is not None:
+        with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
+            file.seek(begin)
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                found += [_in_place(path, contents, each) for each in archive if _is_file(each)]
+                end = archive.offset
+        # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
+        if _read_part(path, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
+        begin = _after_zeros(path, end)
     return found
 
 
-def _in_place(path: str, archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
-    """A file of a tar; a hard link stands for the earlier file that it names."""
+def _after_zeros(path: str, begin: int) -> int | None:
+    """Where the block of the first byte that is not zero begins; None: all is zero from there on."""
+    with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
+        file.seek(begin)
+        while part := file.read(2**20):
+            if rest := part.lstrip(b"\0"):
+                at = begin + len(part) - len(rest)
+                return at - at % tarfile.BLOCKSIZE
+            begin += len(part)
+    return None
+
+
+def _is_file(info: tarfile.TarInfo) -> bool:
+    """Whether it is a file or a hard link; POSIX reads a type that it does not know as a file."""
+    if info.type == b"M" or "GNU.volume.offset" in info.pax_headers:
+        raise tarfile.ReadError(f"one volume of several: {info.name} begins in another; join them with tar")
+    return info.isreg() or info.islnk() or info.type not in (*tarfile.SUPPORTED_TYPES, *NOT_FILES)
+
+
+def _in_place(path: str, contents: dict[str, tarfile.TarInfo], info: tarfile.TarInfo) -> Member:
+    """A file of a tar; a hard link stands for the earlier file that it names.
+
+    `contents` holds the files so far by name, the last one of each name, and gets this one.
+    """
     content = info
     if info.islnk():
         try:
-            content = archive.getmember(info.linkname)
+            content = contents[os.path.normpath(info.linkname)]
         except KeyError:
             raise tarfile.ReadError(f"{info.name} is a link to a file that is not in the archive") from None
+    contents[os.path.normpath(info.name)] = content
     read = partial(_read_part, path, content.offset_data, content.size)
     if content.issparse():  # its holes are left out of the archive
         read = partial(_read_sparse, path, content)

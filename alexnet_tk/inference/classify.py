@@ -121,7 +121,7 @@ class Classifier:
 
     def classify(
         self,
-        pictures: Iterable[Picture],
+        pictures: Picture | Iterable[Picture],
         topk: int = 1,
         *,
         batch_size: int | None = None,
@@ -135,7 +135,8 @@ class Classifier:
         pictures
             paths, also URLs and members of archives as `find` gives them, Pillow images or arrays uint8
             (H, W, 3) or (H, W); the same one twice is answered twice. What has no path is called
-            "picture N" in its record, counted from 0
+            "picture N" in its record, counted from 0. One alone is answered by one record; an array
+            (N, H, W, 3) or (N, H, W) is N pictures
         topk
             how many labels a record holds, at most as many as there are
         batch_size
@@ -163,7 +164,7 @@ class Classifier:
 
     def answers(
         self,
-        pictures: Iterable[Picture],
+        pictures: Picture | Iterable[Picture],
         *,
         crops: Crops = 1,
         batch_size: int | None = None,

@@ -43,6 +43,22 @@ class Batch:
     infer: float = 0.0
 
 
+def each_of(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    """Each picture of those that are given: one alone, many, or an array (N, H, W, 3) or (N, H, W) of N."""
+    given: object = pictures
+    if isinstance(given, bytes):
+        raise TypeError("bytes are no picture; give a path, a Pillow image or an array")
+    if isinstance(pictures, (str, os.PathLike, Image.Image)):
+        return [pictures]
+    if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or _is_colour(pictures)):
+        return [pictures]
+    return pictures
+
+
+def _is_colour(array: NDArray[Any]) -> bool:
+    return array.ndim == 3 and array.shape[-1] in (1, 3, 4)
+
+
 def open_picture(picture: Picture) -> images.Source:
     """A source for `images.load`; raises `PictureError`."""
     if isinstance(picture, Member):

@@ -17,6 +17,7 @@ from alexnet_tk.inference.pictures import (
     Batch,
     Decoded,
     Picture,
+    each_of,
     in_batches,
     name_of,
     open_picture,
@@ -55,7 +56,7 @@ class Answers(Iterator[Result], Generic[Result]):
 
 def answer(
     model: Model,
-    pictures: Iterable[Picture],
+    pictures: Picture | Iterable[Picture],
     finish: Callable[[list[Decoded]], list[Result]],
     crops: Crops,
     batch_size: int | None,
@@ -69,6 +70,7 @@ def answer(
     The other arguments are those of `Classifier.answers`.
     """
     workers = workers or usable_cores()
+    pictures = each_of(pictures)
     count = len(pictures) if isinstance(pictures, Sized) else None
     views = batch_size or choose_batch_size(model, count and count * crops, workers)
     size = max(1, views // crops)  # pictures of a batch

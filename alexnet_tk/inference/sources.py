@@ -3,6 +3,7 @@
 import codecs
 import glob
 import os
+import re
 from collections.abc import Iterable
 from typing import IO
 
@@ -24,7 +25,8 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     ------
     InputError
         an input does not exist, a pattern matches nothing, an archive is broken; this is found before any
-        work begins. What a list names and can't be used is a failed picture
+        work begins. A path that exists always stands for itself, whatever pattern its name looks like.
+        What a list names and can't be used is a failed picture
 
     """
     found = Found()
@@ -36,9 +38,13 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
             for url, name in files.below:
                 found.add(url, name)
             continue
-        fitting = [path] if os.path.lexists(path) else sorted(glob.glob(path, recursive=True))
+        if os.path.lexists(path):  # also where its name looks like a pattern
+            _add(path, found)
+            continue
+        fitting = _fitting(path)
         if not fitting:
-            raise InputError(f"{path} does not exist; name files or folders of pictures")
+            brackets = "; in a pattern, [ ] stand beside a * or ?" if "[" in path else ""
+            raise InputError(f"{path} does not exist; name files or folders of pictures{brackets}")
         for one in fitting:
             if "**" not in path:
                 _add(one, found)
@@ -56,13 +62,49 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
     return found
 
 
-def read_list(stream: IO[bytes], separator: bytes = b"\n") -> list[str]:
-    """The paths in a list, one on each line or NUL-separated; they need not be UTF-8."""
+def read_list(stream: IO[bytes], separator: bytes = b"\n", name: str = "the list") -> list[str]:
+    """The paths in a list, one on each line or NUL-separated; they need not be UTF-8.
+
+    Lines may also be UTF-16 with a byte order mark, as Windows PowerShell's `>` writes them. Raises
+    `InputError` for lines that hold NUL, which no path does.
+    """
     text = stream.read()
     if separator == b"\n":
+        if b"\0" in text:
+            text = _from_utf_16(text, name)
         text = text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
     paths = text.split(separator)
     return [os.fsdecode(path) for path in paths if path]
+
+
+def _from_utf_16(text: bytes, name: str) -> bytes:
+    """The bytes of the paths in UTF-16 text; a name that begins with the bytes of its mark holds no NUL."""
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            lines = text.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name} is broken UTF-16 text: {error.reason}; save it as UTF-8") from error
+        if "\0" not in lines:
+            return os.fsencode(lines)
+    raise InputError(f"{name} holds NUL bytes; give -0 if they separate its paths, else save it as UTF-8")
+
+
+def _fitting(pattern: str) -> list[str]:
+    """The paths that fit a pattern, sorted.
+
+    Brackets are common in names, as in "holiday [2019]" and "photo[1].png", so they are taken literally in
+    leading folders that exist, in names without * or ?, and wherever something fits literally.
+    """
+    separator = r"([/\\])" if os.name == "nt" else "(/)"
+    literal, loose, given = "", "", ""
+    leading = True
+    for part in re.split(separator, pattern):
+        given += part
+        leading = leading and (not given or os.path.lexists(given))
+        is_plain = leading or not re.search(r"[*?]|\[\[\]", part)  # [[] is an escaped bracket
+        loose += glob.escape(part) if is_plain else part
+        literal += glob.escape(part) if is_plain else re.sub(r"\[(?![\[*?]\])", "[[]", part)
+    return sorted(glob.glob(literal, recursive=True) or glob.glob(loose, recursive=True))
 
 
 def _add(path: str, found: Found) -> None:

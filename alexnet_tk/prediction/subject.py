@@ -77,11 +77,11 @@ def _listed(job: Job) -> list[str]:
     paths: list[str] = []
     for each in job.lists:
         if not isinstance(each, Path):
-            paths += read_list(each, separator)
+            paths += read_list(each, separator, "the list on stdin")
             continue
         try:
             with each.open("rb") as file:
-                paths += read_list(file, separator)
+                paths += read_list(file, separator, f"--from {each}")
         except OSError as error:
             raise InputError(f"--from {each} can't be read: {error.strerror}") from error
     return paths

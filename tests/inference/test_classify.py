@@ -469,3 +469,35 @@ def test_what_can_not_be_opened_took_time_to_read(
     answers = classifier.classify(["a.png"])
     list(answers)
     assert answers.speed.read >= 0.05 > answers.speed.decode
+
+
+@pytest.mark.parametrize("kind", ["path", "Path", "image", "array", "grey array"])
+def test_one_picture_alone_is_one_record(classifier: Classifier, sound: list[str], kind: str) -> None:
+    with Image.open(sound[0]) as opened:
+        image = opened.convert("RGB")
+    pixels = np.asarray(image)
+    one: Any = {
+        "path": sound[0],
+        "Path": Path(sound[0]),
+        "image": image,
+        "array": pixels,
+        "grey array": pixels[..., 0],
+    }[kind]
+    assert list(classifier.classify(one)) == list(classifier.classify([one]))
+    (alone,), (listed,) = classifier.answers(one), classifier.answers([one])
+    assert (alone.path, alone.error) == (listed.path, "")
+    np.testing.assert_array_equal(alone.probabilities, listed.probabilities)
+
+
+@pytest.mark.parametrize("shape", [(5, 40, 30, 3), (5, 40, 30), (0, 40, 30, 3)])
+def test_an_array_of_pictures_is_as_many_as_it_holds(classifier: Classifier, shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    records = list(classifier.classify(pixels))
+    assert [each.path for each in records] == [f"picture {index}" for index in range(shape[0])]
+    assert records == list(classifier.classify(list(pixels)))
+
+
+def test_bytes_are_not_taken_for_many_pictures(classifier: Classifier) -> None:
+    content: Any = b"\x89PNG"
+    with pytest.raises(TypeError, match="give a path, a Pillow image or an array"):
+        classifier.classify(content)

@@ -260,3 +260,46 @@ def test_a_folder_that_can_not_be_listed_says_why(tmp_path: Path, monkeypatch: p
 
 def test_a_mark_of_the_order_of_bytes_is_no_part_of_a_name() -> None:
     assert read_list(io.BytesIO(b"\xef\xbb\xbfa.png\r\nb.png\r\n")) == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_lists_that_windows_writes(encoding: str) -> None:
+    mark = "\ufeff" if encoding[-2:] in ("le", "be") else ""
+    text = f"{mark}a.png\r\nphotos\\über 写真.png\r\n".encode(encoding)
+    assert read_list(io.BytesIO(text)) == ["a.png", "photos\\über 写真.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"a.png\0b.png\0", "--from F holds NUL bytes; give -0"),
+        ("a.png\n".encode("utf-16-le"), "--from F holds NUL bytes; give -0"),
+        ("a.png\n".encode("utf-16")[:-1], "--from F is broken UTF-16 text"),
+    ],
+)
+def test_lists_of_lines_with_nul_are_refused(text: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_list(io.BytesIO(text), name="--from F")
+
+
+def test_brackets_in_names_are_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "holiday [2019]/1.png", "holiday [2019]/[b] 2.png", "holiday 2/3.png", "photo1.png")
+    monkeypatch.chdir(tmp_path)
+    assert find(["holiday [2019]/*.png"]).paths == ["holiday [2019]/1.png", "holiday [2019]/[b] 2.png"]
+    assert find(["holiday [2019]/[b]*.png"]).paths == ["holiday [2019]/[b] 2.png"]
+    assert find(["holi*/[b] 2.png"]).paths == ["holiday [2019]/[b] 2.png"]
+    assert find(["**/[b] *.png"]).paths == ["holiday [2019]/[b] 2.png"]
+    assert find(["photo[12]*.png"]).paths == ["photo1.png"], "beside a * brackets are a pattern"
+    for missing in ("photo[1].png", "holiday [2]/3.png", "holiday [2]/*.png"):
+        with pytest.raises(InputError, match="does not exist"):
+            find([missing])
+
+
+@pytest.mark.parametrize("name", ["a[1]", "x**", "what?", "*", "[*]", "**"])
+def test_a_folder_that_exists_stands_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make(tmp_path, f"{name}/1.png", "a1/2.png", "x/3.png", "whats/4.png")
+    monkeypatch.chdir(tmp_path)
+    assert find([name]).paths == [f"{name}/1.png"]
+    assert find([f"{name}/*.png"]).paths == [f"{name}/1.png"]
