@@ -64,7 +64,7 @@ def endings() -> frozenset[str]:
     return frozenset(
         ending
         for ending, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in _UNREADABLE_FORMATS
+        if (kind in Image.OPEN or kind == "MPO") and kind not in _UNREADABLE_FORMATS  # MPO opens as JPEG
     )
 
 

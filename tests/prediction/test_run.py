@@ -160,6 +160,32 @@ def test_an_output_that_does_not_say_was_made_on_the_cpu(tmp_path: Path) -> None
     assert output.read_bytes() == whole
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_an_older_revision_goes_on_unless_a_picture_changed(
+    ending: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed picture is not decoded, and none that is still to be answered counts."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    Image.new("RGB", (9, 9)).save("a.jpg")
+    Path("b.png").write_text("no picture")
+    Image.new("L", (9, 9)).save("c.png")
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save("d.png")
+    output = Path(f"answers.{ending}")
+    predict(["a.jpg", "b.png", "c.png", "d.png"], output=output)
+    whole, plan = output.read_bytes(), json.loads(plan_file(output).read_text())
+    plan_file(output).write_text(json.dumps(plan | {"decoding": 1}))
+    with pytest.raises(OutputError, match=r"revision 1 of decoding, and d\.png is read differently"):
+        predict(["a.jpg", "b.png", "c.png", "d.png"], output=output, resume=True)
+    assert output.read_bytes() == whole
+    if ending != "parquet":
+        output.write_bytes(whole[:-5])
+        again = predict(["a.jpg", "b.png", "c.png", "d.png"], output=output, resume=True)
+        assert (again.before.pictures, again.now.answered) == (3, 1)
+        assert output.read_bytes() == whole
+        assert json.loads(plan_file(output).read_text()) == plan, "now of this revision"
+
+
 # --- formats of one's own ----------------------------------------------------------------------------
 
 
