@@ -98,7 +98,7 @@ def predict(
             batch_size=batch_size,
             workers=workers,
             engine=engine,
-            each=_table_rows(show) if is_drawn else None,
+            on_record=_table_rows(show) if is_drawn else None,
             progress=show,
         )
     if outcome.failed:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, get_args
 
 from alexnet_tk.choices import Engine
 from alexnet_tk.errors import UsageError
@@ -43,7 +43,7 @@ class Job:
     batch_size: int | None = None
     workers: int | None = None
     engine: Engine = "local"
-    each: Callable[[Record], None] | None = None
+    on_record: Callable[[Record], None] | None = None
 
     @property
     def file(self) -> Path | None:
@@ -83,9 +83,14 @@ def choose_format(name: str | None, output: object) -> Format:
 
 
 def refuse_contradictions(job: Job) -> None:
-    """Raise `UsageError` for the first pair of arguments that make no sense together."""
+    """Raise `UsageError` for the first arguments that make no sense, alone or together."""
     is_rows = isinstance(job.format, RowFormat)
     is_resumable = isinstance(job.format, (AppendableFormat, WholeFormat))
+    for name, value in (("topk", job.topk), ("batch_size", job.batch_size), ("workers", job.workers)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; it must be at least 1")
+    if job.engine not in get_args(Engine):
+        raise UsageError(f"engine is {job.engine!r}; it must be {' or '.join(get_args(Engine))}")
     for is_contradiction, message in (
         (
             not job.inputs and not job.lists,
@@ -108,19 +113,19 @@ def refuse_contradictions(job: Job) -> None:
             "--report draws all pictures of one run, and --resume skips some; give one of them",
         ),
         (
-            job.report is not None and job.report == job.file,
+            job.report is not None and job.file is not None and job.report.resolve() == job.file.resolve(),
             "--report and --output name the same file; give each its own",
         ),
         (
             not is_rows and job.file is None,
-            f"{job.format.name} can't be written to stdout; give --output F{job.format.ending}",
+            f"{job.format.name} can't be written to a stream; give --output F{job.format.ending}",
         ),
         (
             job.engine == "ray" and (job.file is None or job.format is not PARQUET),
             "--engine ray writes a folder of Parquet files; give --output F.parquet",
         ),
         (
-            job.engine == "ray" and (job.strict or job.report is not None or job.each is not None),
+            job.engine == "ray" and (job.strict or job.report is not None or job.on_record is not None),
             "--strict and --report need all answers in one process; give them to --engine local",
         ),
     ):

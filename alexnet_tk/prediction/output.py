@@ -29,14 +29,17 @@ class OutputFile:
         if isinstance(format, AppendableFormat):
             self.rows, self.appended = format, path
 
-    def refuse_existing(self, keep: bool) -> None:
-        """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten."""
+    def refuse_existing(self, keep: bool, source: Sequence[Path] = ()) -> None:
+        """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten.
+
+        `source` are files that it must never replace: the model and the pictures.
+        """
         if self.appended != self.path and self.appended.exists() and not keep:
             raise OutputError(
                 f"{self.appended} holds the answers of a run that did not end; give --resume to go on, or "
                 "--overwrite"
             )
-        refuse_existing(self.path, keep)
+        refuse_existing(self.path, keep, source=source)
 
     @contextmanager
     def open(
@@ -88,19 +91,37 @@ class OutputFile:
             no plan beside it
 
         """
-        plan.check(self.path, self._answered(plan, pictures))
-        totals = Totals()
+        plan.check(self.path)
         if isinstance(self.format, WholeFormat) and not self.appended.exists():
-            try:
-                for error in self.format.errors(self.path):
-                    totals.add(error)
-            except (ValueError, LookupError, TypeError, OSError) as error:
-                raise OutputError(
-                    f"{self.path} can't be read again: {one_line(error)}; undo what changed it, or give "
-                    "--overwrite"
-                ) from error
-            return totals
-        end = 0
+            return self._count_whole(plan)
+        totals, end = self._count_rows(plan, pictures)
+        if totals.pictures < plan.pictures:
+            plan.check_computing(self.path, self._answered(plan, pictures))
+        os.truncate(self.appended, end)
+        return totals
+
+    def _count_whole(self, plan: Plan) -> Totals:
+        """Count the answers in a complete file of a format that can't be appended to."""
+        assert isinstance(self.format, WholeFormat)
+        totals = Totals()
+        try:
+            for error in self.format.errors(self.path):
+                totals.add(error)
+        except (ValueError, LookupError, TypeError, OSError) as error:
+            raise OutputError(
+                f"{self.path} can't be read again: {one_line(error)}; undo what changed it, or give "
+                "--overwrite"
+            ) from error
+        if totals.pictures != plan.pictures:
+            raise OutputError(
+                f"{self.path} holds {totals.pictures:,} of {plan.pictures:,} records; undo what changed it, "
+                "or give --overwrite"
+            )
+        return totals
+
+    def _count_rows(self, plan: Plan, pictures: Sequence[str] | None) -> tuple[Totals, int]:
+        """Count the whole rows; with the offset behind the last of them, bytes."""
+        totals, end = Totals(), 0
         with self.appended.open("rb") as file:
             records = self.rows.read(file, plan.topk)
             while True:
@@ -121,24 +142,15 @@ class OutputFile:
                     break
                 totals.add(record.error)
                 end = record.end
-        os.truncate(self.appended, end or self._header_end(plan.topk))
-        return totals
+        return totals, end or self._header_end(plan.topk)
 
     def _answered(self, plan: Plan, pictures: Sequence[str] | None) -> Iterator[str]:
-        """The pictures that the output holds an answer for, as far as it can be read."""
-        if isinstance(self.format, WholeFormat) and not self.appended.exists():
-            if pictures is not None:
-                errors = self.format.errors(self.path)
-                yield from (picture for picture, error in zip(pictures, errors, strict=False) if not error)
-            return
+        """The pictures that the output, whose rows were counted, holds an answer for."""
         with self.appended.open("rb") as file:
-            try:
-                for number, record in enumerate(self.rows.read(file, plan.topk)):
-                    if not record.error:
-                        # A picture in an archive is more than its name.
-                        yield record.path if pictures is None else pictures[number]
-            except (ValueError, LookupError, TypeError):
-                return  # `take_up` says where
+            for number, record in enumerate(self.rows.read(file, plan.topk)):
+                if not record.error:
+                    # A picture in an archive is more than its name.
+                    yield record.path if pictures is None else pictures[number]
 
     def _header_end(self, topk: int) -> int:
         """The size of the header where it is there as a whole, else 0: it is written again."""

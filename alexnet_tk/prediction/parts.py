@@ -123,8 +123,10 @@ def parts(output: Path, plan: Plan, resume: bool) -> Iterator[Parts]:
     """
     folder = earlier_folder(output) if resume else unfinished(output)
     if resume and plan_file(folder).exists():
-        there = (each for each in sorted(folder.iterdir()) if _PART.fullmatch(each.name))
-        plan.check(folder, (picture for part in there for picture in answered(part)))
+        plan.check(folder)
+        if Parts(folder, plan).missing():
+            there = (each for each in sorted(folder.iterdir()) if _PART.fullmatch(each.name))
+            plan.check_computing(folder, (picture for part in there for picture in answered(part)))
         for left in folder.glob(".alexnet-tk-*.part"):  # of a process that was killed
             left.unlink()
     else:

@@ -18,6 +18,17 @@ from alexnet_tk.files import replacing
 from alexnet_tk.inference.pictures import Picture, name_of, open_picture
 from alexnet_tk.inference.session import arithmetic
 
+# How an output was made that a plan doesn't fit, by the field that differs.
+DIFFERENCES = {
+    "model": "by another model",
+    "inputs": "of other pictures",
+    "pictures": "of another number of pictures",
+    "topk": "with another number of labels (--topk)",
+    "format": "in another format",
+    "batch_size": "with another --batch-size",
+    "settings": "with other --labels or --preprocess",
+}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -72,32 +83,56 @@ class Plan:
         with replacing(plan_file(output)) as part:
             part.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
-    def check(self, output: Path, answered: Iterable[Picture]) -> None:
-        """Raise `OutputError` unless what stands in the output was made by this plan.
+    def check(self, output: Path) -> None:
+        """Raise `OutputError` unless the output holds answers for these pictures by this model."""
+        made = self._made(output)
+        differing = [phrase for name, phrase in DIFFERENCES.items() if made.get(name) != getattr(self, name)]
+        if differing:
+            raise OutputError(
+                f"{output} was made {' and '.join(differing)}; give --overwrite, or another --output"
+            )
 
-        With an older revision of decoding, it was if none of the pictures `answered` there has changed since;
-        the plan beside the output is then replaced by this one.
+    def check_computing(self, output: Path, answered: Iterable[Picture]) -> None:
+        """Raise `OutputError` unless further answers would be computed as those in the output.
+
+        With an older revision of decoding they are if none of the pictures `answered` there has changed
+        since; the plan beside the output is then replaced by this one.
         """
+        made = self._made(output)
+        if made["device"] != self.device:
+            raise OutputError(
+                f"{output} was made on {made['device']} and this run computes on {self.device}, whose "
+                f"answers differ in the last digits; give --device {made['device']} to go on, or --overwrite"
+            )
+        if made["arithmetic"] != self.arithmetic:
+            raise OutputError(
+                f"{output} was made with {made['arithmetic']} arithmetic and this run computes with "
+                f"{self.arithmetic}; give --overwrite, or another --output"
+            )
+        revision = made["decoding"]
+        if revision == self.decoding:
+            return
+        changed = "some pictures"
+        if isinstance(revision, int) and revision < self.decoding:
+            first = _first_changed(answered, revision)
+            if first is None:
+                self.save(output)
+                return
+            changed = first
+        raise OutputError(
+            f"{output} was made with revision {revision} of decoding, and revision {self.decoding} decodes "
+            f"{changed} differently; give --overwrite, or another --output"
+        )
+
+    def _made(self, output: Path) -> dict[str, Any]:
+        """The plan that an output was made by."""
         saved = _read(output)
         if saved is None:
             raise OutputError(
                 f"{output} has no {plan_file(output).name} beside it, so it can't be resumed; "
                 "give --overwrite"
             )
-        defaults = {each.name: each.default for each in fields(self) if each.default is not MISSING}
-        made, now = defaults | saved, asdict(self)
-        different = [name for name in now if made.get(name) != now[name]]
-        if different == ["decoding"] and _older(made["decoding"], self.decoding):
-            changed = _first_changed(answered, made["decoding"])
-            if changed is None:
-                self.save(output)
-                return
-            raise OutputError(
-                f"{output} was made with revision {made['decoding']} of decoding, and {changed} is read "
-                f"differently by revision {self.decoding}; give --overwrite, or another --output"
-            )
-        if different:
-            raise OutputError(f"{output} {_reason(different, made, now)}, or another --output")
+        return {each.name: each.default for each in fields(self) if each.default is not MISSING} | saved
 
 
 def plan_file(output: Path) -> Path:
@@ -120,10 +155,6 @@ def _read(output: Path) -> dict[str, Any] | None:
     return saved if isinstance(saved, dict) else None
 
 
-def _older(revision: object, current: int) -> bool:
-    return isinstance(revision, int) and revision < current
-
-
 def _first_changed(pictures: Iterable[Picture], revision: int) -> str | None:
     """The name of the first picture that decodes differently since that revision; None if there is none."""
     for index, picture in enumerate(pictures):
@@ -134,24 +165,3 @@ def _first_changed(pictures: Iterable[Picture], revision: int) -> str | None:
         if changed:
             return name_of(picture, index)
     return None
-
-
-def _reason(different: list[str], made: dict[str, Any], now: dict[str, Any]) -> str:
-    """Why an output can't be resumed, and what to do."""
-    match different[0]:
-        case "device":
-            return (
-                f"was made on {made['device']} and this run computes on {now['device']}, whose answers "
-                f"differ in the last digits; give --device {made['device']} to go on, or --overwrite"
-            )
-        case "arithmetic":
-            return (
-                f"was made with {made['arithmetic']} arithmetic and this run computes with "
-                f"{now['arithmetic']}; give --overwrite"
-            )
-        case "decoding":
-            return (
-                f"was made with revision {made['decoding']} of decoding and this version has "
-                f"{now['decoding']}, which reads some pictures differently; give --overwrite"
-            )
-    return f"was made with another {' and another '.join(different)}; give --overwrite"

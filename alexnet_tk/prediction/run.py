@@ -1,5 +1,6 @@
-"""A whole run of `predict`: pictures in, one complete account of answers out."""
+"""The one call behind `predict`: pictures in, answers written, one complete account out."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from alexnet_tk.choices import Engine
-from alexnet_tk.errors import AlexnetError
+from alexnet_tk.errors import AlexnetError, OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Outcome, Totals
@@ -19,6 +20,7 @@ from alexnet_tk.prediction.plan import earlier_batch_size
 from alexnet_tk.prediction.report import report as draw_report
 from alexnet_tk.prediction.subject import Subject, open_subject
 from alexnet_tk.progress import SILENCE, Progress
+from alexnet_tk.zoo import default_model
 
 REPORT_RANKS = 5  # labels of a picture on the page, also where fewer are written
 
@@ -32,7 +34,7 @@ def predict(
     model: str | PathLike[str] | None = None,
     labels: Sequence[str] | str | PathLike[str] | None = None,
     preprocess: str | None = None,
-    lists: Sequence[Path | IO[bytes]] = (),
+    lists: Sequence[str | PathLike[str] | IO[bytes]] = (),
     nul_separated: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -42,7 +44,7 @@ def predict(
     batch_size: int | None = None,
     workers: int | None = None,
     engine: Engine = "local",
-    each: Callable[[Record], None] | None = None,
+    on_record: Callable[[Record], None] | None = None,
     progress: Progress = SILENCE,
 ) -> Outcome:
     """Classify pictures and folders of them: one record for each picture, in order.
@@ -54,8 +56,8 @@ def predict(
     topk
         labels of a record, at most as many as the model has
     output
-        a file or a text stream for the answers; without it, and without `each`, they are in the outcome's
-        `records`, which take some 300 bytes each
+        a file or a text stream for the answers; without it, and without `on_record`, they are in the
+        outcome's `records`, which take some 300 bytes each
     format
         a name in `formats.FORMATS`, or such an object; None: by the output's ending, CSV for a stream
     model
@@ -74,8 +76,8 @@ def predict(
         as `Classifier` and its `classify` take them; over Ray, `workers` are actors
     engine
         "local": this process; "ray": a cluster, whose output is a folder of Parquet files
-    each
-        is called with every record, in order, in this thread, before the record is written
+    on_record
+        a function that takes every record, in order, in this thread, before it is written
     progress
         receives the device, the account and the number of pictures answered
 
@@ -100,7 +102,7 @@ def predict(
     destination = Path(output) if isinstance(output, (str, PathLike)) else output
     job = Job(
         inputs=[inputs] if isinstance(inputs, (str, PathLike)) else inputs,
-        lists=lists,
+        lists=[Path(each) if isinstance(each, (str, PathLike)) else each for each in lists],
         nul_separated=nul_separated,
         model=None if model is None else Path(model),
         labels=labels,
@@ -116,7 +118,7 @@ def predict(
         batch_size=batch_size,
         workers=workers,
         engine=engine,
-        each=each,
+        on_record=on_record,
     )
     refuse_contradictions(job)
     _refuse_outputs(job)
@@ -131,16 +133,22 @@ def predict(
 def _refuse_outputs(job: Job) -> None:
     """Raise `OutputError` where an output can't be written, and `ModuleNotFoundError` for a missing extra."""
     job.format.require()
+    sources = [job.model or default_model(), *_existing(job.inputs)]
     if job.engine == "ray" and job.file is not None:
         from alexnet_tk.prediction.parts import refuse_existing_parts
 
         refuse_existing_parts(job.file, job.resume, job.overwrite)
     elif (file := job.resumable) is not None:
-        file.refuse_existing(keep=job.overwrite or job.resume)
+        file.refuse_existing(keep=job.overwrite or job.resume, source=sources)
     elif job.file is not None:
-        refuse_existing(job.file, job.overwrite)
+        refuse_existing(job.file, job.overwrite, source=sources)
     if job.report is not None:
-        refuse_existing(job.report, job.overwrite)
+        refuse_existing(job.report, job.overwrite, source=sources)
+
+
+def _existing(inputs: Sequence[str | PathLike[str]]) -> list[Path]:
+    """The inputs that are files; what folders hold is looked for later."""
+    return [Path(path) for path in inputs if os.path.isfile(path)]  # noqa: PTH113  a URL is no path
 
 
 def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
@@ -172,8 +180,8 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
             if add_to_page is not None:
                 add_to_page(record)
             record = record.top(subject.topk)
-            if job.each is not None:
-                job.each(record)
+            if job.on_record is not None:
+                job.on_record(record)
             write(record)  # last: what is written is what has been answered
             progress.advance(1)
 
@@ -199,11 +207,12 @@ def _writer(
         return
     format, topk, output = job.format, subject.topk, job.output
     if output is None:
-        yield Totals(), (lambda record: None) if job.each is not None else records.append
+        yield Totals(), (lambda record: None) if job.on_record is not None else records.append
         return
     assert isinstance(format, RowFormat), "refuse_contradictions"
     with ExitStack() as stack:
         if isinstance(output, Path):
+            stack.enter_context(_output_errors(output))
             opened = output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
             stream: TextIO = stack.enter_context(opened)
         else:
@@ -215,3 +224,12 @@ def _writer(
 
         put(format.header(topk))
         yield Totals(), lambda record: put(format.row(record, topk))
+
+
+@contextmanager
+def _output_errors(output: Path) -> Iterator[None]:
+    """Turn the system's errors, a full disk's for example, into `OutputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{output} can't be written: {error.strerror or error}") from error

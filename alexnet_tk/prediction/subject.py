@@ -55,7 +55,8 @@ def open_subject(job: Job, progress: Progress) -> Subject:
         opening = threads.submit(Classifier, model, device, labels=job.labels, preprocess=job.preprocess)
         found = find(job.inputs, _listed(job))
         if not found.paths:
-            named = ", ".join(map(str, [*job.inputs, *job.lists]))
+            lists = [str(each) if isinstance(each, Path) else "-" for each in job.lists]
+            named = ", ".join([*map(str, job.inputs), *lists])
             raise InputError(f"no pictures in {named}; endings such as .jpg and .png count in folders")
         to_resume = job.resumable is not None and model.is_file()
         hashed = sha256(model) if to_resume else ""

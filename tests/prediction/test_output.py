@@ -100,11 +100,11 @@ def test_another_runs_output_is_left_alone(tmp_path: Path) -> None:
         take_up(output, plan(tmp_path))
     plan(tmp_path).save(output)
     for other, words in (
-        (plan(tmp_path, topk=1), "another topk;"),
-        (plan(tmp_path, form="jsonl"), "another format;"),
-        (plan(tmp_path, batch_size=8), "another batch_size;"),
-        (Plan.of("other", [each.path for each in RECORDS], 2, "csv", 4), "another model;"),
-        (Plan.of("weights", ["x"] * len(RECORDS), 2, "csv", 4), "another inputs;"),
+        (plan(tmp_path, topk=1), "with another number of labels"),
+        (plan(tmp_path, form="jsonl"), "in another format;"),
+        (plan(tmp_path, batch_size=8), "with another --batch-size;"),
+        (Plan.of("other", [each.path for each in RECORDS], 2, "csv", 4), "by another model;"),
+        (Plan.of("weights", ["x"] * len(RECORDS), 2, "csv", 4), "of other pictures;"),
     ):
         with pytest.raises(OutputError, match=words):
             take_up(output, other)

@@ -92,11 +92,11 @@ def test_answers_of_other_things_are_not_mixed(tmp_path: Path) -> None:
         answer(kept, 0)
         raise KeyboardInterrupt
     other = Plan.of("model", PATHS[1:], 1, PARTS_FORMAT, 8)
-    with pytest.raises(OutputError, match="another inputs"), parts(output, other, resume=True):
+    with pytest.raises(OutputError, match="of other pictures"), parts(output, other, resume=True):
         pass
     with parts(output, other, resume=False) as kept:
         assert kept.missing()[0] == 0, "nothing of the other run is left"
-    with pytest.raises(OutputError, match="another inputs"), parts(output, PLAN, resume=True):
+    with pytest.raises(OutputError, match="of other pictures"), parts(output, PLAN, resume=True):
         pass
 
 

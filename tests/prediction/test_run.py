@@ -1,7 +1,9 @@
 """`predict` as Python calls it: what it writes and returns, resumes and refuses."""
 
 import csv
+import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -104,7 +106,7 @@ def test_without_an_output_the_records_are_in_the_outcome() -> None:
 
 def test_a_caller_can_take_each_record(tmp_path: Path) -> None:
     taken: list[Record] = []
-    outcome = predict(["pictures/"], each=taken.append, report=tmp_path / "p.html")
+    outcome = predict(["pictures/"], on_record=taken.append, report=tmp_path / "p.html")
     assert outcome.records == []
     assert len(taken) == PICTURES + 1
     assert {len(record.labels) for record in taken} == {0, 1}, "though the page shows five"
@@ -129,10 +131,10 @@ def test_the_plan_says_where_and_how_answers_were_computed(tmp_path: Path) -> No
     [
         ({"device": "cuda"}, "made on cuda and this run computes on cpu.*--device cuda"),
         ({"arithmetic": "tf32"}, "made with tf32 arithmetic and this run computes with exact"),
-        ({"decoding": 0}, "revision 0 of decoding, and pictures/0.png is read differently by revision 2"),
-        ({"decoding": 3}, "revision 3 of decoding and this version has 2"),
-        ({"decoding": 1, "topk": 2}, "another topk"),
-        ({"topk": 2}, "another topk"),
+        ({"decoding": 0}, "revision 0 of decoding, and revision 2 decodes pictures/0.png differently"),
+        ({"decoding": 3}, "revision 3 of decoding, and revision 2 decodes some pictures differently"),
+        ({"decoding": 1, "topk": 2}, "with another number of labels"),
+        ({"topk": 2}, "with another number of labels"),
     ],
 )
 def test_two_ways_of_computing_are_not_mixed(change: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -140,6 +142,7 @@ def test_two_ways_of_computing_are_not_mixed(change: dict[str, Any], words: str,
     predict("pictures/", output=output)
     plan = json.loads(plan_file(output).read_text())
     plan_file(output).write_text(json.dumps(plan | change))
+    output.write_bytes(output.read_bytes()[:-20])
     before = output.read_bytes()
     with pytest.raises(OutputError, match=words):
         predict("pictures/", output=output, resume=True)
@@ -171,19 +174,30 @@ def test_an_older_revision_goes_on_unless_a_picture_changed(
     Path("b.png").write_text("no picture")
     Image.new("L", (9, 9)).save("c.png")
     Image.fromarray(np.zeros((9, 9), np.uint16)).save("d.png")
-    output = Path(f"answers.{ending}")
-    predict(["a.jpg", "b.png", "c.png", "d.png"], output=output)
+    names, output = ["a.jpg", "b.png", "c.png", "d.png", "c.png"], Path(f"answers.{ending}")
+    predict(names, output=output)
     whole, plan = output.read_bytes(), json.loads(plan_file(output).read_text())
-    plan_file(output).write_text(json.dumps(plan | {"decoding": 1}))
-    with pytest.raises(OutputError, match=r"revision 1 of decoding, and d\.png is read differently"):
-        predict(["a.jpg", "b.png", "c.png", "d.png"], output=output, resume=True)
+    rows = output
+    if ending == "parquet":  # the journal of a run that was stopped
+        predict(names, output="answers.jsonl")
+        output.unlink()
+        rows = Path("answers.parquet.jsonl")
+        Path("answers.jsonl").rename(rows)
+    lines = rows.read_bytes().splitlines(keepends=True)
+    old = json.dumps(plan | {"decoding": 1})
+
+    plan_file(output).write_text(old)
+    rows.write_bytes(b"".join(lines[:-1]) + lines[-1][:-5])
+    before = rows.read_bytes()
+    with pytest.raises(OutputError, match=r"revision 2 decodes d\.png differently"):
+        predict(names, output=output, resume=True)
+    assert rows.read_bytes() == before
+
+    rows.write_bytes(b"".join(lines[:-2]) + lines[-2][:-5])
+    again = predict(names, output=output, resume=True)
+    assert (again.before.pictures, again.now.answered) == (3, 2)
     assert output.read_bytes() == whole
-    if ending != "parquet":
-        output.write_bytes(whole[:-5])
-        again = predict(["a.jpg", "b.png", "c.png", "d.png"], output=output, resume=True)
-        assert (again.before.pictures, again.now.answered) == (3, 1)
-        assert output.read_bytes() == whole
-        assert json.loads(plan_file(output).read_text()) == plan, "now of this revision"
+    assert json.loads(plan_file(output).read_text()) == plan, "now of this revision"
 
 
 # --- formats of one's own ----------------------------------------------------------------------------
@@ -270,3 +284,54 @@ def test_the_formats_hold_the_same_answers(tmp_path: Path) -> None:
         assert (row["label_1"] or None) == line["label_1"] == entry["label_1"]
         probability = float(row["probability_1"]) if row["probability_1"] else None
         assert probability == line["probability_1"] == entry["probability_1"]
+
+
+# --- what is never lost --------------------------------------------------------------------------------
+
+
+def test_a_complete_file_that_lost_rows_is_refused(tmp_path: Path) -> None:
+    """Else the answers for them would be computed and thrown away."""
+    output = tmp_path / "a.parquet"
+    predict("pictures/", output=output)
+    pq.write_table(pq.read_table(output).slice(0, 5), output)
+    with pytest.raises(OutputError, match="holds 5 of 11 records"):
+        predict("pictures/", output=output, resume=True)
+
+
+@pytest.mark.parametrize("argument", ["output", "report"])
+@pytest.mark.parametrize("victim", ["model.onnx", "pictures/0.png"])
+def test_neither_model_nor_picture_is_overwritten(argument: str, victim: str, folder: Path) -> None:
+    before = (folder / victim).read_bytes()
+    arguments: dict[str, Any] = {"format": "csv", "overwrite": True, argument: victim}
+    with pytest.raises(OutputError, match="is the input itself"):
+        predict(["pictures/", "pictures/0.png"], **arguments)
+    assert (folder / victim).read_bytes() == before
+
+
+def test_a_complete_output_needs_no_device(tmp_path: Path) -> None:
+    """Nothing is left to mix: it stays complete wherever the command is run again."""
+    output = tmp_path / "a.csv"
+    predict("pictures/", output=output)
+    plan = json.loads(plan_file(output).read_text())
+    plan_file(output).write_text(json.dumps(plan | {"device": "cuda", "arithmetic": "tf32"}))
+    before = output.read_bytes()
+    assert predict("pictures/", output=output, resume=True).now.pictures == 0
+    assert output.read_bytes() == before
+
+
+def test_a_table_that_can_not_grow_is_an_error_of_the_output(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        with pytest.raises(OutputError, match=r"a\.txt can't be written: File too large"):
+            predict("pictures/", output=tmp_path / "a.txt", format="table")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_lists_are_named_in_a_message(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("\n")
+    for given, words in ((str(tmp_path / "list"), str(tmp_path / "list")), (io.BytesIO(b""), "-")):
+        with pytest.raises(InputError, match=f"no pictures in {re.escape(words)}"):
+            predict(lists=[given])
