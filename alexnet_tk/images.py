@@ -109,8 +109,12 @@ def load(
             return _fit(copy, values, square)
         _allow_pixels()
         file = _sound(source)
-        with Image.open(file) as picture:
-            return _fit(picture, Values.of(picture), square, file)
+        try:
+            return _decode(file, square)
+        except PictureError:
+            if not isinstance(file, WatchedJpeg) or (again := file.exactly()) is None:
+                raise
+        return _decode(again, square)
 
 
 def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
@@ -174,6 +178,12 @@ def _one_reason() -> Iterator[None]:
         reason = " ".join(message.split()) or type(error).__name__
         kind = "truncated" if "truncated" in reason.lower() else "broken picture"
         raise PictureError(f"{kind}: {reason}") from error
+
+
+def _decode(file: IO[bytes], square: Square) -> NDArray[np.uint8]:
+    """`load` for a file; raises Pillow's own decoding errors."""
+    with Image.open(file) as picture:
+        return _fit(picture, Values.of(picture), square, file)
 
 
 def _fit(

@@ -30,12 +30,15 @@ class _Header:
     components: int = 0
     restart_interval: int = 0
     scans: int = 0
+    more_pictures: bool = False  # behind this one
     first_symbols: dict[int, int] = field(default_factory=dict)  # of each AC table, whose code is all zeros
 
     def take(self, marker: int, body: bytes) -> None:
         """Read a segment's body."""
         if marker in _FRAMES:
             self.frame, self.components = marker, body[5]
+        elif marker == 0xE2:
+            self.more_pictures |= body.startswith(b"MPF\0")
         elif marker == 0xDD:
             self.restart_interval = int.from_bytes(body[:2], "big")
         elif marker == 0xC4:
@@ -44,6 +47,11 @@ class _Header:
                 if body[0] >> 4:
                     self.first_symbols[body[0] & 15] = body[17] if count else 0
                 body = body[17 + count :]
+
+    def is_simple(self, scan: bytes) -> bool:
+        """Whether a scan is a whole sequential picture, the only one of its file, without restart markers."""
+        whole = self.frame in _SEQUENTIAL and scan[0] == self.components
+        return whole and not self.restart_interval and not self.scans and not self.more_pictures
 
     def zeros_are_pixels(self, scan: bytes) -> bool:
         """Whether long runs of zeros may be meant in a scan with this header.
@@ -71,6 +79,7 @@ class WatchedJpeg(io.BytesIO):
 
     def __init__(self, content: bytes, begin: int, end: int) -> None:
         super().__init__(content)
+        self.begin = begin
         self.end, self.late, self.finished = end, max(end - LEFT_OVER, begin), False
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -86,6 +95,19 @@ class WatchedJpeg(io.BytesIO):
             self.seek(self.end + 1)  # so that the next call is known to be the second
             return bytes(READ_AHEAD)
         raise PictureError("broken picture: the JPEG's data end too early")
+
+    def exactly(self) -> "WatchedJpeg | None":
+        """The same file watched to the first end marker; None if that is where this one is watched to.
+
+        Raises
+        ------
+        PictureError
+            a marker before the end can't stand where it does
+
+        """
+        content = self.getvalue()
+        end = _end_of_scan(content, self.begin, 0)
+        return None if end in (None, self.end) else WatchedJpeg(content, self.begin, end or 0)
 
     def refuse_rest(self) -> None:
         """Raise `PictureError` if the decoder, which is done, left data over."""
@@ -128,7 +150,13 @@ def _scanned(content: bytes) -> WatchedJpeg | None:
         if marker != 0xDA:
             header.take(marker, body)
             continue
-        stop = _end_of_scan(content, position, header.restart_interval)
+        if header.is_simple(body):
+            # The last end marker is found at once, and nearly always the right one: else `exactly`.
+            stop: int | None = content.rfind(b"\xff\xd9", position)
+            if stop is not None and len(content) - stop > LEFT_OVER:
+                stop = _end_of_scan(content, position, 0)
+        else:
+            stop = _end_of_scan(content, position, header.restart_interval)
         if stop is None:
             return None  # truncated, which the decoder notices
         if content.find(bytes(ZEROS), position, stop) >= 0 and not header.zeros_are_pixels(body):
