@@ -23,6 +23,7 @@ LAYERS = [
     {"preprocess", "tables"},
     {"geometry"},
     {"recipe", "images"},
+    {"found"},
     {"layout", "zoo"},
     {"sample"},
     {"network", "inference"},

@@ -56,7 +56,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
         found = find(job.inputs, _listed(job))
         if not found.paths:
             named = ", ".join(map(str, [*job.inputs, *job.lists]))
-            raise InputError(f"no pictures in {named}; endings such as .jpg and .png count in folders")
+            raise InputError(f"no pictures in {named}: {found.instead_of_pictures()}")
         to_resume = job.resumable is not None and model.is_file()
         hashed = sha256(model) if to_resume else ""
         classifier = opening.result()
