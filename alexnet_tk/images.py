@@ -49,6 +49,9 @@ _TURNS = {
 # Formats that Pillow recognises by their first bytes but has no decoder for.
 _UNREADABLE_FORMATS = {"BUFR", "GRIB", "HDF5", "MPEG"}
 
+# Pillow reads files with these endings without registering them: JPEG (.mpo holds several), FITS, BigTIFF.
+_UNREGISTERED_ENDINGS = frozenset({".mpo", ".jif", ".jfi", ".jps", ".fts", ".btf"})
+
 WHOLE = 2**26  # bytes; a larger file is streamed to the decoder, so that no file fills the memory
 
 MAX_PIXELS = "ALEXNET_TK_MAX_PIXELS"  # the environment variable that allows larger pictures than Pillow does
@@ -61,11 +64,21 @@ Source = str | os.PathLike[str] | IO[bytes] | Image.Image | NDArray[Any]
 @cache
 def endings() -> frozenset[str]:
     """The file endings that mark a picture in a folder, in lower case with their dot."""
-    return frozenset(
-        ending
-        for ending, kind in Image.registered_extensions().items()
-        if (kind in Image.OPEN or kind == "MPO") and kind not in _UNREADABLE_FORMATS  # MPO opens as JPEG
+    register_plugins()
+    registered = Image.registered_extensions().items()
+    return _UNREGISTERED_ENDINGS.union(
+        ending for ending, kind in registered if kind in Image.OPEN and kind not in _UNREADABLE_FORMATS
     )
+
+
+@cache
+def register_plugins() -> None:
+    """Let Pillow read HEIF through pillow-heif, if that is installed."""
+    try:
+        import pillow_heif
+    except (ImportError, OSError):  # OSError: a shared library is missing
+        return
+    pillow_heif.register_heif_opener()
 
 
 def load(
@@ -107,6 +120,7 @@ def load(
             with COPYING:
                 copy = source.copy()  # decoding changes it
             return _fit(copy, values, square)
+        register_plugins()
         _allow_pixels()
         file = _sound(source)
         try:

@@ -7,72 +7,34 @@
     DATA/packed.json                                      a packed set, written by training/packed.py
 
 A class folder holds the pictures of one class, in itself and in the folders below it. Its name is the label.
+The name of a split (`split_of`) is never a class, unless `classes_are_folders` says that it is one.
 """
 
 import os
+import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from alexnet_tk import images
 from alexnet_tk.errors import DataError
+from alexnet_tk.found import RUN, RUN_STATE, SYSTEM_FOLDERS, Found, entry_kind, is_picture_name
+from alexnet_tk.text import by_kind, counted, shortened
 
 # A packed set has a journal while it is being written, and an index once it is complete.
 PACKED_INDEX, PACKED_JOURNAL = "packed.json", "journal.jsonl"
 
+# What is ignored beside class folders, in the words of a message.
+LOOSE, BROKEN_LINK, PACKED = "picture beside the class folders", "broken link", "packed set"
 
-class Unreadable(str):
-    """A path that is known to be unreadable. It becomes a `failed` record, so that no input is lost."""
-
-    reason: str
-
-    @classmethod
-    def of(cls, path: str, reason: str) -> "Unreadable":
-        """Mark a path as unreadable, for this reason."""
-        unreadable = cls(path)
-        unreadable.reason = reason
-        return unreadable
-
-
-@dataclass
-class Found:
-    """The pictures found, in order, and the number of ignored files by ending."""
-
-    paths: list[str] = field(default_factory=list)  # may include `Unreadable` and `archives.Member`
-    ignored: Counter[str] = field(default_factory=Counter)
-
-    def add(self, path: str, name: str) -> None:
-        """Add a file if its name has a picture's ending, else count it as ignored."""
-        ending = os.path.splitext(name)[1].lower()
-        if ending in images.endings():
-            self.paths.append(path)
-        else:
-            self.ignored[ending or "no ending"] += 1
-
-    def add_folder(self, folder: str) -> None:
-        """Add the pictures in a folder and in all folders below it.
-
-        Files are sorted by name, so the order is the same on every machine. Hidden files and folders are
-        skipped, and links to folders are not followed. A folder that can't be listed is added as
-        `Unreadable`.
-        """
-        stack = [(folder, "folder")]  # instead of recursion, which limits the depth
-        while stack:
-            path, kind = stack.pop()
-            if kind == "file":
-                self.add(path, path)
-                continue
-            if kind == "special":
-                self.ignored["pipe, socket or device"] += 1
-                continue
-            try:
-                with os.scandir(path) as entries:
-                    inside = [(entry.path, _kind(entry)) for entry in entries if entry.name[0] != "."]
-            except OSError as error:
-                reason = f"a folder that can't be listed: {error.strerror}"
-                self.paths.append(Unreadable.of(path, reason))
-                continue
-            stack.extend(sorted(inside, reverse=True))
+SplitName = Literal["train", "val", "test"]
+_SPLITS: dict[SplitName, str] = {
+    "train": "train|training",
+    "val": "val|valid|validation|dev",
+    "test": "test|testing|eval|evaluation",
+}
+_AFTER_SPLIT = r"([ _.-]?(set|data|dataset|split|images|imgs|pictures|photos))?([ _.-]?(19|20)\d\d)?"
 
 
 @dataclass(frozen=True)
@@ -82,17 +44,44 @@ class ClassFolders:
     root: Path
     names: list[str]  # class names, sorted
     found: list[Found]  # one per class, in the same order
+    beside: Counter[str] = field(default_factory=Counter)  # what is ignored beside the class folders, by kind
+    unknown: list[str] = field(default_factory=list)  # class folders that are not among the wanted names
+    respelled: list[str] = field(default_factory=list)  # those that are, in another Unicode form
 
     @classmethod
-    def read(cls, root: Path, names: list[str] | None = None) -> "ClassFolders":
-        """Read the class folders in `root`, or those in `names`, another split's classes, if they exist."""
-        found = []
-        for name in class_folder_names(root) if names is None else names:
-            pictures = Found()
-            if (root / name).is_dir():
-                pictures.add_folder(str(root / name))
-            found.append(pictures)
-        return cls(root, class_folder_names(root) if names is None else names, found)
+    def read(
+        cls, root: Path, names: list[str] | None = None, *, classes_are_folders: bool = False
+    ) -> "ClassFolders":
+        """Read the class folders in `root`, or those in `names`, another split's classes, if they exist.
+
+        Names are compared after Unicode normalisation (NFC).
+
+        Raises
+        ------
+        DataError
+            a folder has the name of a split or holds splits, two names differ only in their Unicode form
+
+        """
+        folders, beside = _list_classes(root)
+        if not classes_are_folders:
+            _refuse_splits(root, folders)
+        by_name = _by_normal_name(root, folders)
+        read: dict[str, Found] = {}
+        for name, folder in by_name.items():
+            found = Found()
+            found.add_folder(str(root / folder), named=False)
+            if not found.paths and (kind := _product_kind(root / folder, found)):
+                beside[kind] += 1
+                continue
+            if not classes_are_folders:
+                _refuse_splits_below(root / folder, found.paths)
+            read[name] = found
+        if names is None:
+            names = sorted(by_name[name] for name in read)
+        wanted = [normal(name) for name in names]
+        unknown = sorted(by_name[name] for name in read.keys() - set(wanted))
+        respelled = sorted({by_name[name] for name in read.keys() & set(wanted)} - set(names))
+        return cls(root, names, [read.get(name, Found()) for name in wanted], beside, unknown, respelled)
 
     @property
     def paths(self) -> list[str]:
@@ -106,8 +95,37 @@ class ClassFolders:
 
     @property
     def ignored(self) -> Counter[str]:
-        """The number of ignored files by ending."""
-        return sum((found.ignored for found in self.found), Counter())
+        """The number of what is ignored in the class folders and beside them, by kind."""
+        return sum((found.ignored for found in self.found), self.beside.copy())
+
+    @property
+    def total(self) -> Found:
+        """All of it as one."""
+        return Found(self.paths, self.ignored)
+
+    @property
+    def instead(self) -> str:
+        """What lies beside the class folders, for a message about their number."""
+        return f" and {by_kind(self.beside)}" if self.beside else ""
+
+    def names_with(self, count: int) -> list[str]:
+        """The classes with that number of pictures."""
+        return [name for name, found in zip(self.names, self.found, strict=True) if len(found.paths) == count]
+
+    def notes(self) -> list[str]:
+        """Which class folders are empty or respelled, and what is ignored, in lines to say."""
+        notes = [
+            f"{self.root / name} is the class of that name in another Unicode form (NFC, NFD)"
+            for name in self.respelled
+        ]
+        if empty := [str(self.root / name) for name in self.names_with(0)]:
+            notes.append(f"{counted(len(empty), 'class folder')} without pictures: {shortened(empty, 3)}")
+        ignored = self.ignored
+        if loose := ignored.pop(LOOSE, 0):
+            notes.append(f"{self.root}: ignored {counted(loose, 'picture')} beside the class folders")
+        if ignored:
+            notes.append(f"{self.root}: ignored {by_kind(ignored)}")
+        return notes
 
 
 @dataclass(frozen=True)
@@ -115,8 +133,19 @@ class Splits:
     """The folders that hold the class folders of DATA: DATA itself, or its train/ and val/."""
 
     data: Path
-    train: Path
+    train: Path | None  # DATA itself, where it has no splits
     val: Path | None
+    tests: list[Path] = field(default_factory=list)  # left out, unless one is named as DATA
+    others: list[str] = field(default_factory=list)  # folders beside the splits
+    beside: Counter[str] = field(default_factory=Counter)  # what else is ignored there, by kind
+
+    @property
+    def trained(self) -> Path:
+        """The folder to train on; raises `DataError` where there are only other splits."""
+        if self.train is None:
+            given = _as_folders([self.val, *self.tests])
+            raise DataError(f"{self.data} has {given} but no train/; put the training pictures there")
+        return self.train
 
     @property
     def evaluated(self) -> Path:
@@ -125,31 +154,58 @@ class Splits:
         Raises
         ------
         DataError
-            there is a training split but no validation split
+            there is another split but no validation split
 
         """
-        if self.val is None and self.train != self.data:
-            raise DataError(
-                f"{self.data} has train/ but no val/; give {self.train} to evaluate on the training pictures"
-            )
-        return self.val or self.train
+        if self.val is not None:
+            return self.val
+        if self.train == self.data:
+            return self.data
+        named = [path for path in (self.train, *self.tests) if path is not None]
+        raise DataError(
+            f"{self.data} has {_as_folders(named)} but no val/; "
+            f"give {' or '.join(map(str, named))} to evaluate on that split"
+        )
+
+    def notes(self) -> list[str]:
+        """What is left out beside the splits, in lines to say."""
+        left_out = [f"{path} (a test split, evaluated if it is named)" for path in self.tests]
+        left_out += [str(self.data / name) for name in self.others]
+        used = _as_folders([self.train, self.val])
+        notes = [f"{self.data}: {used} used, left out: {shortened(left_out, 4)}"] if left_out else []
+        return notes + ([f"{self.data}: ignored {by_kind(self.beside)}"] if self.beside else [])
 
     @classmethod
-    def of(cls, data: Path) -> "Splits":
+    def of(cls, data: Path, *, classes_are_folders: bool = False) -> "Splits":
         """Find the splits of a folder.
 
         Raises
         ------
         DataError
-            there is no such folder
+            there is no such folder, a split twice, or one without class folders
 
         """
         if not data.is_dir():
             raise DataError(f"{data} is not a folder; DATA is a folder with one folder of pictures per class")
-        if not class_folder_names(data / "train"):
+        folders, beside = _list_classes(data)
+        if classes_are_folders:
             return cls(data, data, None)
-        val = data / "val"
-        return cls(data, data / "train", val if val.is_dir() else None)
+        splits: dict[SplitName | None, list[Path]] = {"train": [], "val": [], "test": [], None: []}
+        for name in folders:
+            splits[split_of(name)].append(data / name)
+        train, val = _only(splits["train"], "training"), _only(splits["val"], "validation")
+        others = [path.name for path in splits[None]]
+        if len(others) == len(folders):
+            return cls(data, data, None)
+        if train is None and others and not _are_products(data, others):
+            _refuse_splits(data, folders)
+        for split in (train, val):
+            if split is not None and not class_folder_names(split):
+                raise DataError(
+                    f"{split} is a split without class folders; make a folder in it for each class, "
+                    f"or give --classes-are-folders if {split.name} is a class"
+                )
+        return cls(data, train, val, splits["test"], others, beside)
 
 
 def is_packed(folder: Path) -> bool:
@@ -159,9 +215,20 @@ def is_packed(folder: Path) -> bool:
 
 def class_folder_names(root: Path) -> list[str]:
     """The names of the class folders, sorted. A link to a folder is a class folder too."""
-    if not root.is_dir():
-        return []
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    return _list_classes(root)[0] if root.is_dir() else []
+
+
+def split_of(name: str) -> SplitName | None:
+    """The split that a folder of this name is, in any case, as are Training, val2017 and test_set."""
+    for split, words in _SPLITS.items():
+        if re.fullmatch(f"({words}){_AFTER_SPLIT}", name.strip(), re.IGNORECASE):
+            return split
+    return None
+
+
+def normal(name: str) -> str:
+    """The composed form of a name (NFC): macOS writes the decomposed one, and both look the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def evenly_spaced(count: int, limit: int) -> list[int]:
@@ -170,8 +237,88 @@ def evenly_spaced(count: int, limit: int) -> list[int]:
     return [index * count // taken for index in range(taken)]
 
 
-def _kind(entry: "os.DirEntry[str]") -> str:
-    """The kind of an entry: a folder, a file (or any link), or something that could block a reader."""
-    if entry.is_dir(follow_symlinks=False):
-        return "folder"
-    return "file" if entry.is_symlink() or entry.is_file(follow_symlinks=False) else "special"
+def _list_classes(root: Path) -> tuple[list[str], Counter[str]]:
+    """The names of the class folders, sorted, and what is ignored beside them, by kind."""
+    folders, beside = [], Counter[str]()
+    try:
+        with os.scandir(root) as listing:
+            entries = list(listing)
+    except OSError as error:
+        raise DataError(f"{root} can't be listed: {error.strerror}; make it readable") from error
+    for entry in entries:
+        if entry.is_dir() and entry.name.lower() in SYSTEM_FOLDERS:
+            beside[f"{entry.name} folder"] += 1
+        elif entry.name[0] == ".":
+            continue
+        elif entry.is_dir():
+            folders.append(entry.name)
+        elif entry_kind(entry) != "file":
+            beside[entry_kind(entry)] += 1
+        elif is_picture_name(entry.name):
+            beside[LOOSE] += 1
+        elif entry.is_symlink() and not entry.is_file():
+            beside[BROKEN_LINK] += 1
+    return sorted(folders), beside
+
+
+def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:
+    """The names of folders by their composed form; raises `DataError` for two of one form."""
+    by_name: dict[str, str] = {}
+    for name in folders:
+        if by_name.setdefault(normal(name), name) != name:
+            raise DataError(
+                f"{root} holds {name} twice, in two Unicode forms (NFC, and NFD as macOS writes it); "
+                "merge the two folders"
+            )
+    return by_name
+
+
+def _refuse_splits(root: Path, folders: list[str]) -> None:
+    """Raise `DataError` for a class folder with the name of a split."""
+    if named := [f"{name}/" for name in folders if split_of(name)]:
+        raise DataError(
+            f"{root} holds {shortened(named, 3)} beside class folders; that names a split, not a class: "
+            f"move the classes to {root / 'train'}/<class> and {root / 'val'}/<class>, "
+            "or give --classes-are-folders if it is a class"
+        )
+
+
+def _refuse_splits_below(folder: Path, paths: list[str]) -> None:
+    """Raise `DataError` for a class folder that holds splits, as in DATA/cat/train or DATA/images/train."""
+    start = len(os.path.join(folder, ""))
+    parts = (path[start:].partition(os.sep) for path in paths)
+    splits = {split_of(name): f"{name}/" for name in {first for first, below, _ in parts if below}}
+    splits.pop(None, None)
+    if len(splits) > 1:
+        raise DataError(
+            f"{folder} holds the splits {' and '.join(sorted(splits.values()))}, and would be one class; "
+            f"give {folder} if it is the data set, move the splits above the classes, "
+            "or give --classes-are-folders"
+        )
+
+
+def _only(splits: list[Path], purpose: str) -> Path | None:
+    """The only split of that purpose, if there is one; raises `DataError` for two."""
+    if len(splits) > 1:
+        raise DataError(
+            f"{' and '.join(map(str, splits))} are both {purpose} splits; rename or remove one, "
+            "or give --classes-are-folders if they are classes"
+        )
+    return splits[0] if splits else None
+
+
+def _as_folders(paths: list[Path | None] | list[Path]) -> str:
+    """The names of the folders that exist, as in "train/ and val/"."""
+    return " and ".join(f"{path.name}/" for path in paths if path is not None)
+
+
+def _are_products(data: Path, names: list[str]) -> bool:
+    """Whether alexnet-tk has written all of these folders: training runs and packed sets."""
+    return all(is_packed(data / name) or any((data / name).glob(f"*/{RUN_STATE}")) for name in names)
+
+
+def _product_kind(folder: Path, found: Found) -> str | None:
+    """What a folder without pictures is, if alexnet-tk has written it; None if it is an empty class."""
+    if found.ignored[RUN] or (folder.name == "runs" and not found.ignored):
+        return RUN
+    return PACKED if is_packed(folder) else None

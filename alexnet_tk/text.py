@@ -1,5 +1,9 @@
 """Formatting for messages: safe characters, counts with their noun, one line."""
 
+from collections.abc import Mapping
+
+KINDS = 5  # that a message lists
+
 
 def printable(text: str) -> str:
     r"""The text with every non-printable character escaped, so that no file name can control a terminal.
@@ -27,3 +31,9 @@ def one_line(error: BaseException) -> str:
 def shortened(items: list[str], limit: int) -> str:
     """The first `limit` items, separated by commas, with an ellipsis if there are more."""
     return f"{', '.join(items[:limit])}{', …' if len(items) > limit else ''}"
+
+
+def by_kind(counts: Mapping[str, int]) -> str:
+    """The most frequent kinds with their numbers, as in "2 × .txt, 1 × no ending"."""
+    kinds = [f"{number:,} × {kind}" for kind, number in sorted(counts.items(), key=lambda each: -each[1])]
+    return printable(shortened(kinds, KINDS))

@@ -8,7 +8,7 @@ import typer
 from alexnet_tk.choices import Crops
 from alexnet_tk.errors import UsageError
 
-from .options import BatchSize, Debug, Device, Overwrite, Workers
+from .options import BatchSize, ClassesAreFolders, Debug, Device, Overwrite, Workers
 from .screen import screen
 
 
@@ -36,6 +36,7 @@ def evaluate(
     device: Device = "auto",
     batch_size: BatchSize = None,
     workers: Workers = None,
+    classes_are_folders: ClassesAreFolders = False,
     debug: Debug = False,
 ) -> None:
     """Measure top-1 and top-5 accuracy on pictures in class folders, with 95 % intervals."""
@@ -56,6 +57,7 @@ def evaluate(
             confusion=confusion or (),
             report=report,
             overwrite=overwrite,
+            classes_are_folders=classes_are_folders,
             progress=show,
         )
     for line in evaluation.summary():

@@ -20,4 +20,8 @@ Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")]
+ClassesAreFolders = Annotated[
+    bool,
+    typer.Option("--classes-are-folders", help="Every folder is a class, even one named train, val or test."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]

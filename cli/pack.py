@@ -7,20 +7,21 @@ import typer
 
 from alexnet_tk.text import printable
 
-from .options import Debug
+from .options import ClassesAreFolders, Debug
 from .screen import screen
 
 
 def pack(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders.")],
     packed: Annotated[Path, typer.Argument(metavar="PACKED", help="The folder to write.")],
+    classes_are_folders: ClassesAreFolders = False,
     debug: Debug = False,
 ) -> None:
     """Decode pictures once, for training at the disk's speed; after a kill it continues."""
     with screen() as show:
         from alexnet_tk.training import pack as pack_pictures
 
-        summary = pack_pictures(folder, packed, show)
+        summary = pack_pictures(folder, packed, show, classes_are_folders=classes_are_folders)
     for index, label in enumerate(summary.labels):
         counts = ", ".join(f"{per_label[index]:,} {split}" for split, per_label in summary.counts.items())
         typer.echo(f"{printable(label)}: {counts}")

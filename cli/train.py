@@ -8,7 +8,7 @@ import typer
 
 from alexnet_tk.choices import Parallelism
 
-from .options import Debug, Device, Overwrite, Resume
+from .options import ClassesAreFolders, Debug, Device, Overwrite, Resume
 from .screen import screen
 
 
@@ -42,6 +42,7 @@ def train(
         int | None, typer.Option(min=1, metavar="N", help="Processes to start, one per GPU.")
     ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="Run through torch.compile.")] = False,
+    classes_are_folders: ClassesAreFolders = False,
     debug: Debug = False,
 ) -> None:
     """Train a network on pictures and write the best weights to a checkpoint."""
@@ -63,6 +64,7 @@ def train(
             device=device,
             parallel=parallel,
             compile=compile,
+            classes_are_folders=classes_are_folders,
             progress=show,
         )
     if not is_first():

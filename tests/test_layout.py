@@ -9,7 +9,8 @@ from PIL import Image
 
 from alexnet_tk.errors import DataError
 from alexnet_tk.evaluation.dataset import open_labelled
-from alexnet_tk.layout import ClassFolders, Found, Splits, class_folder_names, evenly_spaced, is_packed
+from alexnet_tk.found import Found
+from alexnet_tk.layout import ClassFolders, Splits, class_folder_names, evenly_spaced, is_packed
 from alexnet_tk.training.dataset import Split, from_folder
 from alexnet_tk.training.packed import pack
 
@@ -53,11 +54,6 @@ def val_by_link(data: Path) -> None:
     (data / "val").symlink_to(data.parent / "elsewhere")
 
 
-def a_class_named_train(data: Path) -> None:
-    """`train` without class folders in it is no split."""
-    write(data, "train/1.png", "train/2.png", "bus/1.png", "bus/2.png")
-
-
 def an_empty_class(data: Path) -> None:
     flat(data)
     (data / "eel").mkdir()
@@ -70,7 +66,6 @@ SHAPES = [
     a_test_folder_beside_them,
     classes_by_link,
     val_by_link,
-    a_class_named_train,
     an_empty_class,
 ]
 

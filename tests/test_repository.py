@@ -24,6 +24,7 @@ LAYERS = [
     {"geometry"},
     {"recipe", "picture_values", "png_file", "jpeg_file"},
     {"images"},
+    {"found"},
     {"layout", "zoo"},
     {"sample"},
     {"network", "inference"},

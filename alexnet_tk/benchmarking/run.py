@@ -116,9 +116,10 @@ def _refuse(models: Sequence[Path], output: Path | None, overwrite: bool) -> Non
 
 def _pictures(folder: Path) -> list[str]:
     """At most `MAX_PICTURES` of the folder, evenly spaced."""
-    paths = find([folder]).paths
+    found = find([folder])
+    paths = found.paths
     if not paths:
-        raise InputError(f"no pictures in {folder}; only files with endings such as .jpg and .png are read")
+        raise InputError(f"no pictures in {folder}: {found.instead_of_pictures()}")
     return [paths[i] for i in evenly_spaced(len(paths), MAX_PICTURES)]
 
 

@@ -27,10 +27,11 @@ class LabelledPictures:
     labels: list[str]  # the names of the class folders: a model's labels or its ids
     label_ids: list[str]  # a packed ImageNet's; else empty
     path: Callable[[int], str]  # of the picture at an index, or words that identify it
-    ignored: Counter[str] = field(default_factory=Counter)  # other files, by their ending
+    ignored: Counter[str] = field(default_factory=Counter)  # other files and folders, by kind
+    notes: list[str] = field(default_factory=list)  # what a user should know about how it was found
 
 
-def open_labelled(data: Path) -> LabelledPictures:
+def open_labelled(data: Path, *, classes_are_folders: bool = False) -> LabelledPictures:
     """The pictures in class folders, those of `data/val` where there are splits, or a packed validation set.
 
     Raises
@@ -41,20 +42,28 @@ def open_labelled(data: Path) -> LabelledPictures:
     """
     if is_packed(data):
         return _open_packed(data)
-    folders = ClassFolders.read(Splits.of(data).evaluated)
+    splits = Splits.of(data, classes_are_folders=classes_are_folders)
+    folders = ClassFolders.read(splits.evaluated, classes_are_folders=classes_are_folders)
     paths = folders.paths
     if not folders.names:
         raise DataError(
-            f"{folders.root} holds no class folders; DATA holds a folder of pictures for each class"
+            f"{folders.root} holds no class folders{folders.instead}; "
+            "DATA holds a folder of pictures for each class"
         )
     if not paths:
         raise DataError(
-            f"{folders.root} holds no pictures in its class folders; only files with endings such as .jpg "
-            "and .png are read"
+            f"{folders.root} holds no pictures in its class folders: {folders.total.instead_of_pictures()}"
         )
     targets = np.array(folders.targets, dtype=np.int64)
     return LabelledPictures(
-        folders.root, paths, targets, folders.names, [], paths.__getitem__, folders.ignored
+        folders.root,
+        paths,
+        targets,
+        folders.names,
+        [],
+        paths.__getitem__,
+        folders.ignored,
+        [*splits.notes(), *folders.notes()],
     )
 
 

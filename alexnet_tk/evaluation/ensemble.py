@@ -13,6 +13,7 @@ from alexnet_tk.evaluation.dataset import LabelledPictures
 from alexnet_tk.inference.classify import Answer, Classifier
 from alexnet_tk.inference.model import Model
 from alexnet_tk.inference.speed import Speed
+from alexnet_tk.layout import normal
 from alexnet_tk.text import shortened
 
 
@@ -87,7 +88,8 @@ class Ensemble:
         by_id = {label_id: index for index, label_id in enumerate(self.label_ids)}
         by_label: dict[str, list[int]] = {}
         for index, label in enumerate(self.labels):
-            by_label.setdefault(label, []).append(index)
+            by_label.setdefault(normal(label), []).append(index)
+        wanted = [normal(name) for name in wanted]
         if unknown := [repr(name) for name in wanted if name not in by_id and name not in by_label]:
             more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
             raise DataError(

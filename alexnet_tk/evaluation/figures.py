@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from alexnet_tk.choices import Crops
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.speed import Speed
-from alexnet_tk.text import counted, printable
+from alexnet_tk.text import by_kind, counted, printable
 
 Z = NormalDist().inv_cdf(0.975)  # of a two-sided 95 % interval
 MAX_PRINTED_CLASSES = 40
@@ -74,7 +74,7 @@ class Evaluation:
     top5_correct: NDArray[np.int64]  # of each class, the pictures with their label in the top 5
     mistakes: list[Record]  # wrong answers, the most confident first, at most `tally.MAX_MISTAKES`
     failed: list[tuple[str, str]]  # the paths of unreadable pictures, with the reason
-    ignored: Counter[str]  # other files, by their ending
+    ignored: Counter[str]  # other files and what else is left out, by kind
     speeds: list[Speed]  # where the time of each model went
     seconds: float
 
@@ -119,7 +119,7 @@ class Evaluation:
         lines = [
             f"{counted(total, 'picture')} in {self.seconds:.2f} s ({total / self.seconds:,.0f}/s): "
             f"{self.pictures:,} answered, {len(self.failed):,} failed, "
-            f"{self.ignored.total():,} other files ignored"
+            f"{self.ignored.total():,} ignored" + (f" ({by_kind(self.ignored)})" if self.ignored else "")
         ]
         for model, speed in zip(self.models, self.speeds, strict=True):
             lines.append(f"time{f', {model}' if len(self.models) > 1 else ''}: {speed}")

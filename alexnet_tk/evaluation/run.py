@@ -39,6 +39,7 @@ def evaluate(
     confusion: StrPath | Sequence[StrPath] = (),
     report: StrPath | None = None,
     overwrite: bool = False,
+    classes_are_folders: bool = False,
     progress: Progress = SILENCE,
 ) -> Evaluation:
     """Compare a model's answers, which are those of `predict`, with the true classes of pictures.
@@ -63,6 +64,8 @@ def evaluate(
         an HTML page of the pictures and their answers
     overwrite
         replace existing outputs
+    classes_are_folders
+        every folder in `data` is a class, even one with the name of a split, such as train
     progress
         receives the models' devices, what is evaluated, and the number of pictures answered
 
@@ -87,13 +90,15 @@ def evaluate(
         None if report is None else Path(report),
     )
     outputs.refuse(paths, overwrite)
-    dataset = open_labelled(source)
+    dataset = open_labelled(source, classes_are_folders=classes_are_folders)
     with ExitStack() as stack:
         opened = stack.enter_context(open_models(paths, device))
         for path, model in zip(paths, opened, strict=True):
             progress.say(headline(path, model))
         ensemble = Ensemble(paths, opened)
         targets = ensemble.align(dataset)[dataset.targets]
+        for note in dataset.notes:
+            progress.say(note)
         for line in _dataset_lines(dataset, targets, ensemble.labels):
             progress.say(line)
         answers, speeds = ensemble.answers(

@@ -32,9 +32,10 @@ class Pictures:
             no such folder, or no readable picture in it
 
         """
-        paths = find([folder]).paths
+        found = find([folder])
+        paths = found.paths
         pixels = []
-        failure = ""
+        failure = "" if paths else f": {found.instead_of_pictures()}"
         for index in evenly_spaced(len(paths), limit):
             try:
                 pixels.append(images.load(paths[index], square))

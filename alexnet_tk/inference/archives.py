@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from pathlib import PurePosixPath
 
 from alexnet_tk.errors import InputError, PictureError
+from alexnet_tk.found import system_folder
 
 ENDINGS = (".zip", ".tar")
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -55,6 +56,8 @@ class Member(str):
 def members(path: str) -> list[Member]:
     """The files in an archive in its order, without hidden ones, links and devices.
 
+    Those in folders of a system are among them, for `Found.add_below` to count.
+
     Raises
     ------
     InputError
@@ -66,7 +69,7 @@ def members(path: str) -> list[Member]:
     except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} can't be read as an archive: {reason}") from error
-    return [each for each in found if not _hidden(each.name)]
+    return [each for each in found if system_folder(each.name) or not _hidden(each.name)]
 
 
 def is_archive(path: str) -> bool:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from alexnet_tk.errors import InputError, MissingExtraError, PictureError
+from alexnet_tk.found import system_folder
 from alexnet_tk.images import WHOLE
 from alexnet_tk.inference.archives import is_archive
 from alexnet_tk.text import one_line
@@ -27,7 +28,7 @@ def is_url(path: str) -> bool:
 
 @dataclass
 class RemoteFiles:
-    """What a URL stands for: itself, where it is a file, or the files below it with their names."""
+    """What a URL stands for: itself, where it is a file, or the files below it with their relative paths."""
 
     named: list[str] = field(default_factory=list)
     below: list[tuple[str, str]] = field(default_factory=list)
@@ -62,9 +63,9 @@ def files_below(url: str) -> RemoteFiles:
     names = (each.path[len(path) :].strip("/").split("/") for each in inside if each.type == FileType.File)
     return RemoteFiles(
         below=[
-            (f"{folder.rstrip('/')}/{quote('/'.join(parts))}{mark}{query}", parts[-1])
+            (f"{folder.rstrip('/')}/{quote('/'.join(parts))}{mark}{query}", "/".join(parts))
             for parts in sorted(names)
-            if not any(part.startswith(".") for part in parts)
+            if system_folder("/".join(parts)) or not any(part.startswith(".") for part in parts)
         ]
     )
 

@@ -8,16 +8,16 @@ from collections.abc import Iterable
 from typing import IO
 
 from alexnet_tk.errors import InputError
+from alexnet_tk.found import Found, Unreadable
 from alexnet_tk.inference.archives import is_archive, members
 from alexnet_tk.inference.remote import files_below, is_url
-from alexnet_tk.layout import Found, Unreadable
 
 
 def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -> Found:
     """The pictures that these files, folders, archives, patterns and URLs stand for, then those of a list.
 
     A file that is named counts whatever its ending; a .zip or .tar that is named stands for the pictures in
-    it, in its order. In folders (`layout.Found.add_folder`) and archives, and for a pattern with **, the
+    it, in its order. In folders (`found.Found.add_folder`) and archives, and for a pattern with **, the
     ending decides. URLs (`remote.is_url`) are read through pyarrow's file systems; in a list each is taken
     for a file.
 
@@ -36,7 +36,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
             files = files_below(path)
             found.paths += files.named
             for url, name in files.below:
-                found.add(url, name)
+                found.add_below(url, name, path)
             continue
         if os.path.lexists(path):  # also where its name looks like a pattern
             _add(path, found)
@@ -49,7 +49,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
             if "**" not in path:
                 _add(one, found)
             elif not os.path.isdir(one):  # the pattern names folders, too, beside all that they hold
-                found.add(one, one)
+                found.add_below(one, one.removeprefix(path.partition("**")[0]), path)
     for path in listed:
         if is_url(path):
             found.paths.append(path)
@@ -112,6 +112,6 @@ def _add(path: str, found: Found) -> None:
         found.add_folder(path)
     elif os.path.isfile(path) and is_archive(path):
         for each in members(path):
-            found.add(each, each.name)
+            found.add_below(each, each.name, path)
     else:
         found.paths.append(path)

@@ -4,13 +4,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from alexnet_tk.found import Found
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.speed import Speed
-from alexnet_tk.layout import Found
 from alexnet_tk.progress import Progress
-from alexnet_tk.text import counted
-
-KINDS = 5  # of reasons or endings that a line lists
+from alexnet_tk.text import by_kind, counted
 
 
 @dataclass
@@ -71,7 +69,7 @@ class Outcome:
         line = f"{counted(count, 'picture')} in {self.seconds:.2f} s{rate}: "
         line += f"{found:,} found, {self.now.answered:,} answered"
         line += _by_kind("failed", self.now.reasons)
-        line += _by_kind("ignored, not a picture's ending", self.found.ignored)
+        line += _by_kind("ignored", self.found.ignored)
         if self.before.pictures:
             failed = f", {self.before.failed:,} of them failed" if self.before.failed else ""
             line += f"; {self.before.pictures:,} skipped, answered before{failed}"
@@ -87,8 +85,4 @@ class Outcome:
 
 def _by_kind(title: str, counts: Mapping[str, int]) -> str:
     """A part of the line: how many, and the most frequent kinds of them."""
-    if not counts:
-        return ""
-    kinds = [f"{number:,} × {kind}" for kind, number in sorted(counts.items(), key=lambda each: -each[1])]
-    more = ", …" if len(kinds) > KINDS else ""
-    return f"; {sum(counts.values()):,} {title} ({', '.join(kinds[:KINDS])}{more})"
+    return f"; {sum(counts.values()):,} {title} ({by_kind(counts)})" if counts else ""

@@ -57,7 +57,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
         if not found.paths:
             lists = [str(each) if isinstance(each, Path) else "-" for each in job.lists]
             named = ", ".join([*map(str, job.inputs), *lists])
-            raise InputError(f"no pictures in {named}; endings such as .jpg and .png count in folders")
+            raise InputError(f"no pictures in {named}: {found.instead_of_pictures()}")
         to_resume = job.resumable is not None and model.is_file()
         hashed = sha256(model) if to_resume else ""
         classifier = opening.result()

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from alexnet_tk import images, sample, zoo
 from alexnet_tk.errors import DataError
-from alexnet_tk.layout import ClassFolders, Splits, class_folder_names
+from alexnet_tk.layout import ClassFolders, Splits
 from alexnet_tk.preprocess import Square
-from alexnet_tk.text import counted
+from alexnet_tk.text import counted, shortened
 
 
 class Split(Protocol):
@@ -91,12 +91,13 @@ def built_in_sample() -> Dataset:
     return Dataset(train, val, list(sample.LABELS))
 
 
-def from_folder(folder: Path) -> Dataset:
+def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
     """Pictures in class folders: folder/train/<class> with folder/val/<class>, or folder/<class>.
 
     Without folder/val a tenth of each class becomes the validation set, drawn with a fixed seed, so that
     runs with different seeds are validated on the same pictures. Labels are the class folders' names,
-    sorted; if all are ImageNet's ids, the English names with the ids beside them.
+    sorted; if all are ImageNet's ids, the English names with the ids beside them. With
+    `classes_are_folders` there are no splits: a folder named train is a class.
 
     Raises
     ------
@@ -104,51 +105,45 @@ def from_folder(folder: Path) -> Dataset:
         no such folder, fewer than two classes, no pictures, a validation class without training pictures
 
     """
-    splits = Splits.of(folder)
-    classes = ClassFolders.read(splits.train)
+    splits = Splits.of(folder, classes_are_folders=classes_are_folders)
+    classes = ClassFolders.read(splits.trained, classes_are_folders=classes_are_folders)
     names = classes.names
     if len(names) < 2:
         raise DataError(
-            f"{classes.root} holds {len(names)} class folders; at least 2 are needed, "
-            "each with the pictures of one class"
+            f"{classes.root} holds {counted(len(names), 'class folder')}{classes.instead}; "
+            "at least 2 are needed, each with the pictures of one class"
         )
-    notes = _notes(classes)
+    notes = [*splits.notes(), *classes.notes()]
     if splits.val is not None:
-        unknown = set(class_folder_names(splits.val)) - set(names)
-        if unknown:
-            raise DataError(
-                f"{splits.val} has classes that {classes.root} does not have: {', '.join(sorted(unknown))}; "
-                "remove them, or add training pictures"
-            )
         validation = ClassFolders.read(splits.val, names)
-        notes += _notes(validation)
+        if validation.unknown:
+            raise DataError(
+                f"{splits.val} has classes that {classes.root} does not have: "
+                f"{', '.join(validation.unknown)}; remove them, or add training pictures"
+            )
+        notes += validation.notes()
         train, val = FileSplit.of(classes), FileSplit.of(validation)
     else:
+        validation = classes
+        single = [str(classes.root / name) for name in classes.names_with(1)]
+        if single:
+            notes.append(
+                f"{counted(len(single), 'class folder')} with one picture, trained on and never validated: "
+                f"{shortened(single, 3)}; add pictures"
+            )
         train, val = _hold_out_tenth(FileSplit.of(classes))
         notes.append(
             f"{folder} has no val folder: a tenth of each class, "
             f"{counted(len(val.paths), 'picture')} in all, is held out for validation"
         )
-    for purpose, split in (("train on", train), ("validate on", val)):
+    for purpose, split, read in (("train on", train, classes), ("validate on", val, validation)):
         if not split.paths:
             raise DataError(
-                f"{folder} holds no pictures to {purpose}; every class needs at least two, "
-                "with endings such as .jpg and .png"
+                f"{folder} holds no pictures to {purpose}, and every class needs at least two: "
+                f"{read.total.instead_of_pictures()}"
             )
     english = zoo.english_names(names)
     return Dataset(train, val, english or names, names if english else [], notes)
-
-
-def _notes(classes: ClassFolders) -> list[str]:
-    """Which class folders are empty, and how many files are not pictures."""
-    notes = [
-        f"{classes.root / name} holds no pictures"
-        for name, found in zip(classes.names, classes.found, strict=True)
-        if not found.paths
-    ]
-    if ignored := classes.ignored.total():
-        notes.append(f"{classes.root}: ignored {counted(ignored, 'file')} without a picture's ending")
-    return notes
 
 
 def _hold_out_tenth(split: FileSplit) -> tuple[FileSplit, FileSplit]:

@@ -47,6 +47,7 @@ def train(
     device: str = "auto",
     parallel: Parallelism | None = None,
     compile: bool = False,
+    classes_are_folders: bool = False,
     progress: Progress = SILENCE,
 ) -> Checkpoint:
     """Train a network and write the best weights so far after every epoch that improves on them.
@@ -80,6 +81,8 @@ def train(
         how several processes share the work; None: "data", or one process
     compile
         run the network through `torch.compile`
+    classes_are_folders
+        every folder in `data` is a class, even one with the name of a split, such as train
     progress
         receives messages, every epoch's figures and the number of pictures seen
 
@@ -105,7 +108,7 @@ def train(
         if world.is_first:
             refuse_existing(output, overwrite or resuming)
         start = None if initial is None else world.broadcast(lambda: Checkpoint.load(initial))
-        dataset, statistics = open_dataset(data, progress)
+        dataset, statistics = open_dataset(data, progress, classes_are_folders)
         require_same_dataset(world, dataset)
 
         if world.broadcast(lambda: resuming):

@@ -115,7 +115,11 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
 
 
 def pack(
-    folder: str | PathLike[str], packed: str | PathLike[str], progress: Progress = SILENCE
+    folder: str | PathLike[str],
+    packed: str | PathLike[str],
+    progress: Progress = SILENCE,
+    *,
+    classes_are_folders: bool = False,
 ) -> PackSummary:
     """Decode every picture of a folder once; after a kill the next call continues where it stopped.
 
@@ -127,6 +131,8 @@ def pack(
         the folder to write; made where it is missing
     progress
         receives messages and the number of pictures that are packed
+    classes_are_folders
+        every folder is a class, even one with the name of a split, such as train
 
     Raises
     ------
@@ -139,7 +145,7 @@ def pack(
     folder, packed = Path(folder), Path(packed)
     if packed.resolve().is_relative_to(folder.resolve()):
         raise OutputError(f"{packed} lies in {folder}, where it would become a class; name another folder")
-    dataset = from_folder(folder)
+    dataset = from_folder(folder, classes_are_folders=classes_are_folders)
     for note in dataset.notes:
         progress.say(note)
     splits = {"train": dataset.train, "val": dataset.val}

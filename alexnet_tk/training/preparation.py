@@ -26,7 +26,9 @@ from alexnet_tk.training.trainer import Trainer
 LARGE = 100_000  # training pictures, from which the paper's recipe needs no adaptation
 
 
-def open_dataset(data: Path | None, progress: Progress) -> tuple[Dataset, Statistics | None]:
+def open_dataset(
+    data: Path | None, progress: Progress, classes_are_folders: bool = False
+) -> tuple[Dataset, Statistics | None]:
     """The pictures in DATA, and their statistics where a packed set holds them."""
     statistics = None
     if data is None:
@@ -34,7 +36,7 @@ def open_dataset(data: Path | None, progress: Progress) -> tuple[Dataset, Statis
     elif is_packed(data):
         dataset, statistics = open_packed(data)
     else:
-        dataset = from_folder(data)
+        dataset = from_folder(data, classes_are_folders=classes_are_folders)
     for note in dataset.notes:
         progress.say(note)
     progress.say(

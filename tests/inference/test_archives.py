@@ -53,7 +53,7 @@ def test_members_are_found_and_read(tmp_path: Path, name: str) -> None:
     path = (zipped if name.lower().endswith("zip") else tarred)(tmp_path / name)
     found = find([path])
     assert found.paths == [f"{path}/{each}" for each in SHOWN]
-    assert found.ignored == {".txt": 1}
+    assert found.ignored == {".txt": 1, "__MACOSX folder": 1}
     for each, shown in zip(found.paths, SHOWN, strict=True):
         assert isinstance(each, Member)
         assert (each.name, each.size, each.read()) == (shown, len(FILES[shown]), FILES[shown])

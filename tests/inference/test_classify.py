@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk.errors import PictureError
+from alexnet_tk.found import Unreadable
 from alexnet_tk.inference import Classifier, Record, find
 from alexnet_tk.inference.model import Model, open_model
 from alexnet_tk.inference.session import Device
-from alexnet_tk.layout import Unreadable
 from alexnet_tk.prediction.local import LocalRun
 
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]

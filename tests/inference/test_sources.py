@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_tk.errors import InputError
+from alexnet_tk.found import Unreadable
 from alexnet_tk.inference import find
 from alexnet_tk.inference.sources import read_list
-from alexnet_tk.layout import Unreadable
 
 
 def make(folder: Path, *names: str) -> None:

@@ -82,7 +82,7 @@ def test_empty_classes_and_other_files_are_reported(tmp_path: Path) -> None:
     data = from_folder(tmp_path)
     assert data.labels == ["a", "b", "empty"]
     assert any(str(tmp_path / "empty") in note for note in data.notes)
-    assert any("1 file" in note for note in data.notes)
+    assert any("1 × .txt" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("folders", [[], ["one"]])

@@ -1,0 +1,161 @@
+"""The files found in a folder, an archive or below a URL: pictures in order, and what is ignored by kind."""
+
+import os
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from alexnet_tk import images
+from alexnet_tk.text import by_kind
+
+# Folders that systems, network drives and notebooks make among the user's, in lower case.
+SYSTEM_FOLDERS = frozenset(
+    {
+        "__macosx",
+        ".appledouble",
+        "@eadir",
+        "@__thumb",
+        "@recycle",
+        "@recently-snapshot",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "$recycle.bin",
+        "lost+found",
+        "lost.dir",
+        "system volume information",
+        "__pycache__",
+        ".ipynb_checkpoints",
+    }
+)
+
+# What is ignored beside files of other endings, in the words of a message.
+LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, socket or device"
+
+# The folder of a training run holds the first file, and one whose name begins with one of the others.
+RUN_STATE, RUN_LOGS = "last.pt", ("metrics.jsonl", "events.out.tfevents")
+
+# How what is ignored can be read.
+_CURES = {
+    **dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), "pip install pillow-heif to read {}"),
+    **dict.fromkeys((".zip", ".tar"), "name a {} file itself to read it"),
+    LINK: "links to folders are not followed: name those folders",
+    RUN: "name a training run's folder to read its pictures",
+}
+
+
+class Unreadable(str):
+    """A path that is known to be unreadable. It becomes a `failed` record, so that no input is lost."""
+
+    reason: str
+
+    @classmethod
+    def of(cls, path: str, reason: str) -> "Unreadable":
+        """Mark a path as unreadable, for this reason."""
+        unreadable = cls(path)
+        unreadable.reason = reason
+        return unreadable
+
+
+@dataclass
+class Found:
+    """The pictures found, in order, and the number of what is ignored, by its ending or its kind."""
+
+    paths: list[str] = field(default_factory=list)  # may include `Unreadable` and `archives.Member`
+    ignored: Counter[str] = field(default_factory=Counter)
+    _system_folders: set[tuple[str, str]] = field(default_factory=set, repr=False, compare=False)
+
+    def add(self, path: str, name: str) -> None:
+        """Add a file if its name has a picture's ending, else count it as ignored."""
+        ending = os.path.splitext(name)[1].lower()
+        if ending in images.endings():
+            self.paths.append(path)
+        else:
+            self.ignored[ending or "no ending"] += 1
+
+    def add_below(self, path: str, name: str, root: str) -> None:
+        """Add a file of an archive, a URL or a pattern, the `root`; its name from there has slashes."""
+        system = system_folder(name)
+        if system is None:
+            self.add(path, name)
+        elif (root, system) not in self._system_folders:  # counted once, as on a disk
+            self._system_folders.add((root, system))
+            self.ignored[f"{PurePosixPath(system).name} folder"] += 1
+
+    def add_folder(self, folder: str, named: bool = True) -> None:
+        """Add the pictures in a folder and in all folders below it.
+
+        Files are sorted by name, so the order is the same on every machine. Hidden files and folders are
+        skipped. Links to folders, folders of the system and those of training runs are ignored, but a run's
+        folder that the user has `named` is read. A folder that can't be listed is added as `Unreadable`.
+        """
+        stack = [(folder, "folder")]  # instead of recursion, which limits the depth
+        while stack:
+            path, kind = stack.pop()
+            if kind == "file":
+                self.add(path, path)
+                continue
+            if kind != "folder":
+                self.ignored[kind] += 1
+                continue
+            try:
+                with os.scandir(path) as entries:
+                    inside = [
+                        (entry.path, entry_kind(entry))
+                        for entry in entries
+                        if entry.name[0] != "." or entry.name.lower() in SYSTEM_FOLDERS
+                    ]
+            except OSError as error:
+                reason = f"a folder that can't be listed: {error.strerror}"
+                self.paths.append(Unreadable.of(path, reason))
+                continue
+            inside.sort()
+            if _is_run(path, inside) and not (named and path == folder):
+                self.ignored[RUN] += 1
+                continue
+            stack.extend(reversed(inside))
+
+    def instead_of_pictures(self) -> str:
+        """What was found instead of pictures, by kind, and how it can be read; the end of a message."""
+        cures = list(dict.fromkeys(_CURES[kind].format(kind) for kind in self.ignored if kind in _CURES))
+        cures = cures or ["only endings such as .jpg and .png count in folders"]
+        there = f"there are {by_kind(self.ignored)}" if self.ignored else "nothing is there"
+        return "; ".join([there, *cures])
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file's name has a picture's ending."""
+    return os.path.splitext(name)[1].lower() in images.endings()
+
+
+def system_folder(name: str) -> str | None:
+    """The path of the first folder in a file's name (with slashes) that a system has made; or None."""
+    parts = PurePosixPath(name).parts
+    for depth, part in enumerate(parts[:-1], 1):
+        if part.lower() in SYSTEM_FOLDERS:
+            return "/".join(parts[:depth])
+    return None
+
+
+def entry_kind(entry: "os.DirEntry[str]") -> str:
+    """The kind of an entry: "folder", "file" (or a link to one), or the kind that is ignored."""
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    if entry.is_dir(follow_symlinks=False):
+        return f"{entry.name} folder" if entry.name.lower() in SYSTEM_FOLDERS else "folder"
+    if not entry.is_symlink():
+        return SPECIAL  # which could block a reader
+    # A link that is named as a picture is not looked up, which over a network takes minutes for a million.
+    return LINK if not is_picture_name(entry.name) and entry.is_dir() else "file"
+
+
+def _is_run(path: str, inside: list[tuple[str, str]]) -> bool:
+    """Whether a folder with these entries, sorted, is that of a training run."""
+
+    def has(name: str) -> bool:
+        start = os.path.join(path, name)  # as `os.scandir` joins them
+        index = bisect_left(inside, (start,))
+        return index < len(inside) and inside[index][0].startswith(start)
+
+    return has(RUN_STATE) and any(map(has, RUN_LOGS))

@@ -1,0 +1,360 @@
+"""Folders as people have them: splits by any name, folders of systems and runs, loose pictures, links.
+
+Each is used, refused in one line with the cure, or counted by kind in what is said.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from alexnet_tk import images
+from alexnet_tk.errors import DataError, InputError
+from alexnet_tk.evaluation.dataset import open_labelled
+from alexnet_tk.found import Found
+from alexnet_tk.inference import find
+from alexnet_tk.layout import split_of
+from alexnet_tk.prediction.run import predict
+from alexnet_tk.training.dataset import from_folder
+from alexnet_tk.training.packed import pack
+
+
+def write(folder: Path, *names: str) -> None:
+    """Pictures of these names, with their folders."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), "red").save(folder / name, "PNG")
+
+
+def classes(folder: Path, count: int = 2, names: tuple[str, ...] = ("cat", "dog")) -> None:
+    """Class folders with `count` pictures each."""
+    write(folder, *(f"{name}/{index}.png" for name in names for index in range(count)))
+
+
+def refusal(data: Path) -> str:
+    """The one line with which training, packing and evaluation refuse the folder."""
+    messages = set()
+    for read in (from_folder, open_labelled):
+        with pytest.raises(DataError) as caught:
+            read(data)
+        messages.add(str(caught.value))
+    with pytest.raises(DataError):
+        pack(data, data.parent / "packed")
+    (message,) = messages
+    assert "\n" not in message
+    assert str(data) in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        *(
+            (name, "train")
+            for name in ("train", "Train", "TRAINING", "train_set", "train2017", "train-images")
+        ),
+        *((name, "val") for name in ("val", "Valid", "VALIDATION", "dev", "val2017", "validation set")),
+        *((name, "test") for name in ("test", "Testing", "test_set", "testdata", "eval", "Evaluation")),
+        *(
+            (name, None)
+            for name in ("cat", "trains", "trainer", "invalid", "valley", "contest", "test1", "tes")
+        ),
+    ],
+)
+def test_names_of_splits(name: str, split: str | None) -> None:
+    assert split_of(name) == split
+
+
+@pytest.mark.parametrize("train", ["train", "Train", "training", "TRAIN_SET"])
+@pytest.mark.parametrize("val", ["val", "Val", "valid", "validation"])
+def test_splits_by_any_name_are_used(train: str, val: str, tmp_path: Path) -> None:
+    classes(tmp_path / train, 3)
+    classes(tmp_path / val, 2)
+    data, evaluated = from_folder(tmp_path), open_labelled(tmp_path)
+    assert data.labels == evaluated.labels == ["cat", "dog"]
+    assert (len(data.train.targets), len(data.val.targets), len(evaluated.targets)) == (6, 4, 4)
+    assert data.notes == evaluated.notes == []
+
+
+def test_a_test_split_is_left_out_said_and_evaluated_by_name(tmp_path: Path) -> None:
+    classes(tmp_path / "Training", 4)
+    classes(tmp_path / "Testing", 2)
+    data = from_folder(tmp_path)
+    assert data.labels == ["cat", "dog"]
+    assert len(data.train.targets) + len(data.val.targets) == 8
+    assert any(str(tmp_path / "Testing") in note for note in data.notes)
+    with pytest.raises(DataError, match="no val/") as caught:
+        open_labelled(tmp_path)
+    assert str(tmp_path / "Testing") in str(caught.value)
+    assert len(open_labelled(tmp_path / "Testing").targets) == 4
+
+
+def test_folders_beside_the_splits_are_named(tmp_path: Path) -> None:
+    classes(tmp_path / "train")
+    classes(tmp_path / "val")
+    write(tmp_path, "extra/1.png", "loose.png")
+    for notes in (from_folder(tmp_path).notes, open_labelled(tmp_path).notes):
+        assert any("1 × picture beside" in note for note in notes)
+    assert any(str(tmp_path / "extra") in note for note in from_folder(tmp_path).notes)
+    assert any(str(tmp_path / "extra") in note for note in open_labelled(tmp_path).notes)
+
+
+def test_only_other_splits_can_not_be_trained_on(tmp_path: Path) -> None:
+    classes(tmp_path / "val")
+    assert len(open_labelled(tmp_path).targets) == 4
+    with pytest.raises(DataError, match="no train/"):
+        from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("beside", ["val", "Test", "validation"])
+def test_a_split_beside_classes_is_refused(beside: str, tmp_path: Path) -> None:
+    classes(tmp_path / "data")
+    classes(tmp_path / "data" / beside)
+    message = refusal(tmp_path / "data")
+    assert f"{beside}/" in message
+    assert "--classes-are-folders" in message
+
+
+def test_splits_without_class_folders_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "data", "train/1.png", "train/2.png", "val/1.png")
+    assert "without class folders" in refusal(tmp_path / "data")
+
+
+@pytest.mark.parametrize("both", [("val", "validation"), ("train", "Training")])
+def test_two_splits_for_one_purpose_are_refused(both: tuple[str, str], tmp_path: Path) -> None:
+    for name in {"train", *both}:
+        classes(tmp_path / "data" / name)
+    message = refusal(tmp_path / "data")
+    assert all(str(tmp_path / "data" / name) in message for name in both)
+
+
+@pytest.mark.parametrize("outer", [("cat", "dog"), ("images",)])
+def test_splits_below_a_class_are_refused(outer: tuple[str, ...], tmp_path: Path) -> None:
+    for name in outer:
+        write(tmp_path / "data", f"{name}/train/a/1.png", f"{name}/val/a/1.png")
+    assert "train/ and val/" in refusal(tmp_path / "data")
+
+
+def test_the_option_makes_a_class_of_every_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    classes(data, 3, ("train", "bus", "test"))
+    assert "--classes-are-folders" in refusal(data)
+    names = ["bus", "test", "train"]
+    assert from_folder(data, classes_are_folders=True).labels == names
+    assert open_labelled(data, classes_are_folders=True).labels == names
+    assert pack(data, tmp_path / "packed", classes_are_folders=True).labels == names
+
+
+def test_folders_of_systems_are_neither_classes_nor_read(tmp_path: Path) -> None:
+    names = ["__MACOSX", "@eaDir", ".AppleDouble", "lost+found", "$RECYCLE.BIN", "System Volume Information"]
+    names += ["#recycle", ".ipynb_checkpoints", "__pycache__"]
+    data = tmp_path / "data"
+    classes(data)
+    plain = from_folder(data)
+    for name in names:
+        write(data, f"{name}/cat/1.png", f"cat/{name}/1.png")
+    (data / "cat" / "Thumbs.db").touch()
+    (data / "cat" / "desktop.ini").touch()
+    trained, evaluated, found = from_folder(data), open_labelled(data), find([data])
+    assert trained.labels == evaluated.labels == ["cat", "dog"]
+    assert trained.fingerprint() == plain.fingerprint()
+    assert len(evaluated.targets) == len(found.paths) == 4
+    expected = {f"{name} folder": 2 for name in names} | {".db": 1, ".ini": 1}
+    assert evaluated.ignored == found.ignored == expected
+    assert find([f"{data}/**"]).paths == found.paths
+    assert find([data / "@eaDir"]).paths == [str(data / "@eaDir" / "cat" / "1.png")], "named by the user"
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in sorted(data.rglob("*.*")):
+            if path.is_file():
+                packed.write(path, path.relative_to(data))
+    zipped = find([archive])
+    assert sorted(zipped.paths) == [
+        f"{archive}/{each}" for each in ("cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png")
+    ]
+    assert zipped.ignored == expected
+
+
+def run_folder(folder: Path, log: str) -> None:
+    write(folder, "curves.png")
+    for name in ("last.pt", log):
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize("log", ["metrics.jsonl", "events.out.tfevents.1.host"])
+@pytest.mark.parametrize("place", ["runs", "my experiments"])
+def test_runs_of_alexnet_tk_are_not_learnt(place: str, log: str, tmp_path: Path) -> None:
+    classes(tmp_path)
+    before = from_folder(tmp_path)
+    run_folder(tmp_path / place / "model", log)
+    (tmp_path / "model.pt").touch()
+    after = from_folder(tmp_path)
+    assert (after.labels, after.fingerprint()) == (before.labels, before.fingerprint())
+    assert any("training run" in note for note in after.notes)
+    found = find([tmp_path])
+    assert len(found.paths) == len(open_labelled(tmp_path).targets) == 4
+    assert found.ignored == {"folder of a training run": 1, ".pt": 1}
+    named = tmp_path / place / "model"
+    assert find([named]).paths == [str(named / "curves.png")], "named by the user"
+
+
+def test_a_class_that_is_called_runs(tmp_path: Path) -> None:
+    classes(tmp_path, 2, ("runs", "walks"))
+    assert from_folder(tmp_path).labels == ["runs", "walks"]
+
+
+def test_runs_beside_a_validation_split(tmp_path: Path) -> None:
+    classes(tmp_path / "val")
+    run_folder(tmp_path / "runs" / "model", "metrics.jsonl")
+    assert open_labelled(tmp_path).labels == ["cat", "dog"]
+
+
+def test_loose_pictures_and_links_are_counted(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    classes(data)
+    write(data, "1.png", "2.png")
+    write(tmp_path, "elsewhere/1.png")
+    (data / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (data / "bird").symlink_to(tmp_path / "gone")
+    for notes in (from_folder(data).notes, open_labelled(data).notes):
+        said = "; ".join(notes)
+        assert "2 pictures beside the class folders" in said
+        assert "1 × link to a folder" in said
+        assert "1 × broken link" in said
+
+
+def test_classes_of_one_picture_are_named(tmp_path: Path) -> None:
+    classes(tmp_path, 3)
+    classes(tmp_path, 1, ("lonely",))
+    assert any(str(tmp_path / "lonely") in note for note in from_folder(tmp_path).notes)
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    classes(tmp_path / "a" / "train", 2, (composed, "tea"))
+    classes(tmp_path / "a" / "val", 1, (decomposed, "tea"))
+    data = from_folder(tmp_path / "a")
+    assert data.labels == [composed, "tea"]
+    assert data.val.targets.tolist() == [0, 1]
+    assert any(decomposed in note and "Unicode" in note for note in data.notes)
+    classes(tmp_path / "b", 2, (composed, decomposed))
+    if len(list((tmp_path / "b").iterdir())) == 2:  # macOS's file system takes them for one
+        assert "Unicode" in refusal(tmp_path / "b")
+
+
+@pytest.mark.parametrize("ending", [".mpo", ".jfif", ".jpe", ".apng", ".jif", ".jps"])
+def test_endings_of_what_pillow_reads_count(ending: str, tmp_path: Path) -> None:
+    write(tmp_path, f"a{ending}", f"b{ending.upper()}")
+    assert len(find([tmp_path]).paths) == 2
+
+
+def test_no_pictures_says_what_is_there_and_what_reads_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "notes.txt", "more.zip"):
+        (data / "cat" / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / "cat" / name).touch()
+    (data / "cat" / "link").symlink_to(tmp_path)
+    (data / "dog").mkdir()
+    with pytest.raises(InputError) as caught:
+        predict(data)
+    messages = [str(caught.value), refusal_of_training(data)]
+    for message in messages:
+        for part in (
+            "2 × .heic",
+            "1 × .txt",
+            "1 × link to a folder",
+            "pip install pillow-heif",
+            "not followed",
+        ):
+            assert part in message
+
+
+def refusal_of_training(data: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        from_folder(data)
+    return str(caught.value)
+
+
+def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing is there; only endings such as \.jpg"):
+        predict(tmp_path)
+
+
+PILLOW_HEIF = """
+from PIL import Image, PngImagePlugin
+
+def register_heif_opener():
+    class Heif(PngImagePlugin.PngImageFile):
+        format = "HEIF"
+    Image.register_open("HEIF", Heif, lambda prefix: prefix.startswith(b"\\x89PNG"))
+    Image.register_extensions("HEIF", [".heic"])
+"""
+
+
+def test_pillow_heif_is_used_where_it_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "pillow_heif.py").write_text(PILLOW_HEIF)
+    write(tmp_path / "p", "a.heic")
+    code = (
+        "import json, sys; from alexnet_tk.inference import find; found = find([sys.argv[1]]);"
+        "print(json.dumps([found.paths, 'pillow_heif' in sys.modules]))"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'packages'}{os.pathsep}{Path.cwd()}"}
+    shown = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "p"], env=environment, check=True, capture_output=True
+    )
+    assert json.loads(shown.stdout) == [[str(tmp_path / "p" / "a.heic")], True]
+
+
+def test_pillow_heif_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    images.register_plugins.cache_clear()
+    try:
+        images.register_plugins()
+    finally:
+        images.register_plugins.cache_clear()
+
+
+def test_the_account_balances_on_a_mixed_folder(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    classes(data)
+    classes(data / "train")
+    write(data, "loose.png", "@eaDir/1.png", "__MACOSX/1.png", "cat/.hidden.png", "photo.MPO")
+    run_folder(data / "runs" / "model", "metrics.jsonl")
+    (data / "cat" / "broken.png").write_bytes(b"rubbish")
+    (data / "cat" / "dangling.png").symlink_to(tmp_path / "gone.png")
+    (data / "linked").symlink_to(tmp_path)
+    os.mkfifo(data / "pipe.png")
+    for name in ("IMG_1.HEIC", "IMG_2.heic", "Thumbs.db", "README", "model.pt"):
+        (data / name).touch()
+    outcome = predict(data)
+    assert (outcome.answered, outcome.failed) == (10, 2)
+    assert outcome.answered + outcome.failed == len(outcome.found.paths)
+    assert outcome.found.ignored == {
+        "@eaDir folder": 1,
+        "__MACOSX folder": 1,
+        "folder of a training run": 1,
+        "link to a folder": 1,
+        "pipe, socket or device": 1,
+        ".heic": 2,
+        ".db": 1,
+        "no ending": 1,
+        ".pt": 1,
+    }
+    assert "; 10 ignored (2 × .heic, " in outcome.account()[0]
+
+
+def test_a_run_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    """A folder of pictures that holds one of its files alone is read."""
+    for name in ("last.pt", "metrics.jsonl"):
+        write(tmp_path / name, "a/1.png")
+        (tmp_path / name / "a" / name).touch()
+        found = Found()
+        found.add_folder(str(tmp_path / name))
+        assert len(found.paths) == 1
