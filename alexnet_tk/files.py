@@ -85,3 +85,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def placeholder(path: Path) -> str | None:
+    """What was downloaded in a file's stead, and what to do; None where it is neither of the usual two."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    except OSError:
+        return None
+    if begin.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file it stands for; get that with `git lfs pull`"
+    if begin.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "a web page, not a model; download the file itself, from the page's raw or download link"
+    return None

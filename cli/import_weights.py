@@ -17,13 +17,17 @@ def import_weights(
         ),
     ],
     output: Annotated[Path, typer.Option(help="The checkpoint to write.")] = Path("model.pt"),
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of other classes than ImageNet's: one label on each line."),
+    ] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Turn public weights into a checkpoint with the right recipe and ImageNet's labels."""
     from alexnet_tk.importing import import_weights as convert
 
-    checkpoint = convert(weights, output, overwrite=overwrite)
+    checkpoint = convert(weights, output, labels=labels, overwrite=overwrite)
     parameters = sum(tensor.numel() for tensor in checkpoint.weights.values())
     typer.echo(
         f"{output}: {checkpoint.training['network']}, {parameters:,} parameters, "

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_tk.errors import OutputError
+from alexnet_tk import Classifier, export, import_weights
+from alexnet_tk.description import describe
+from alexnet_tk.errors import AlexnetError, CheckpointError, ModelError, OutputError
 from alexnet_tk.files import refuse_existing, replacing
 
 no_root = pytest.mark.skipif(
@@ -201,3 +203,30 @@ def test_another_output_beside_the_input_is_taken(target: Path) -> None:
     other = target.with_name("other.onnx")
     other.write_bytes(b"old")  # the same bytes are not the same file
     refuse_existing(other, overwrite=True, source=[target])
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (POINTER, "is a Git LFS pointer, .* `git lfs pull`"),
+        (b"\n\n<!DOCTYPE html><html>", "is a web page, not a model"),
+        (b"\xef\xbb\xbf<html lang=en>", "is a web page, not a model"),
+    ],
+)
+def test_what_was_downloaded_in_a_models_stead_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    for name in ("a.pt", "a.onnx"):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        Classifier(tmp_path / "a.onnx")
+    with pytest.raises(ModelError, match=words):
+        Classifier(tmp_path / "a.onnx", labels=["a", "b"], preprocess="imagenet")
+    with pytest.raises(CheckpointError, match=words):
+        export(tmp_path / "a.pt", tmp_path / "b.onnx")
+    for name in ("a.pt", "a.onnx"):
+        with pytest.raises(CheckpointError, match=words):
+            import_weights(tmp_path / name, tmp_path / "model.pt")
+        with pytest.raises(AlexnetError, match=words):
+            describe(tmp_path / name)

@@ -80,6 +80,11 @@ def _remove_origins(model: onnx.ModelProto) -> None:
         node.ClearField("doc_string")
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
         del value.metadata_props[:]
+    # quantize_dynamic of ONNX Runtime takes shapes that are written down for weights for those of its own.
+    weights = {each.name for each in model.graph.initializer}
+    kept = [each for each in model.graph.value_info if each.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
     del model.graph.metadata_props[:]
 
 

@@ -1,16 +1,18 @@
 """From a public file to a checkpoint."""
 
 import zipfile
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError
-from alexnet_tk.files import refuse_existing
+from alexnet_tk.files import placeholder, refuse_existing
 from alexnet_tk.geometry import layers
 from alexnet_tk.importing.model_zoo import read_model_zoo
 from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
 from alexnet_tk.importing.torchvision import read_torchvision
+from alexnet_tk.inference.other_models import read_labels
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.statistics import Statistics
 
@@ -24,7 +26,11 @@ IMAGENET = Statistics.from_lists(
 
 
 def import_weights(
-    source: str | PathLike[str], output: str | PathLike[str], *, overwrite: bool = False
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    labels: Sequence[str] | str | PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> Checkpoint:
     """Write public weights as a checkpoint with their recipe and ImageNet's labels.
 
@@ -34,6 +40,9 @@ def import_weights(
         torchvision's AlexNet, or bvlcalexnet or caffenet of the ONNX model zoo
     output
         the checkpoint to write
+    labels
+        the class names of a network that was trained on other classes, in the order of its outputs, or a
+        file with one on each line; None: ImageNet's
     overwrite
         replace an existing output
 
@@ -44,7 +53,9 @@ def import_weights(
     Raises
     ------
     CheckpointError
-        an unsupported file, which the message describes, or a broken one
+        an unsupported file, which the message describes, or a broken one; another number of labels
+    InputError
+        the file of labels can't be read
     OutputError
         the output exists or can't be written
 
@@ -52,13 +63,15 @@ def import_weights(
     source, output = Path(source), Path(output)
     if not source.is_file():
         raise CheckpointError(f"{source} is not a file; give {SUPPORTED_FILES}")
+    if (kind := placeholder(source)) is not None:
+        raise CheckpointError(f"{source} is {kind}")
     refuse_existing(output, overwrite, source=[source])
     public = read_torchvision(source) if _is_from_torch(source) else read_model_zoo(source)
-    labels, label_ids = zoo.labels("alexnet-2012")
-    _require_shapes(source, public, len(labels))
+    names, label_ids = _labels(labels)
+    _require_shapes(source, public, len(names))
     checkpoint = Checkpoint(
         public.recipe,
-        labels,
+        names,
         IMAGENET,
         public.weights,
         label_ids,
@@ -66,6 +79,13 @@ def import_weights(
     )
     checkpoint.save(output)
     return checkpoint
+
+
+def _labels(given: Sequence[str] | str | PathLike[str] | None) -> tuple[list[str], list[str]]:
+    """The labels and their ids; other labels than ImageNet's have none."""
+    if given is None:
+        return zoo.labels("alexnet-2012")
+    return (read_labels(Path(given)) if isinstance(given, (str, PathLike)) else list(given)), []
 
 
 def _is_from_torch(source: Path) -> bool:
@@ -76,12 +96,12 @@ def _is_from_torch(source: Path) -> bool:
 
 
 def _require_shapes(source: Path, public: PublicModel, num_classes: int) -> None:
-    """Raise `CheckpointError` unless the weights fit the recipe's network and ImageNet's classes."""
+    """Raise `CheckpointError` unless the weights fit the recipe's network and the number of classes."""
     outputs = public.weights["f8.bias"].numel()
     if outputs != num_classes:
         raise CheckpointError(
-            f"{source} has {outputs:,} classes, not ImageNet's {num_classes:,}, and does not name them; "
-            f"give {SUPPORTED_FILES}"
+            f"{source} has {outputs:,} classes and there are {num_classes:,} labels; "
+            "give --labels a file with one on each line, in the order of the outputs"
         )
     for name, layer in layers(public.recipe.network, num_classes).items():
         for parameter, expected in (("weight", layer.weight_shape), ("bias", (layer.outputs,))):

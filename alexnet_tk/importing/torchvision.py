@@ -24,6 +24,25 @@ MODULES = {
 }
 
 
+# Where training scripts keep the weights in their checkpoints, and what wrappers put before every name.
+NESTED = ("state_dict", "model_state_dict", "model", "net")
+PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+def _state_dict(content: object) -> object:
+    """The weights in a training checkpoint, without the prefixes of DataParallel, compile and Lightning."""
+    while isinstance(content, dict):
+        inner = [content[key] for key in NESTED if isinstance(content.get(key), dict)]
+        prefixes = [each for each in PREFIXES if all(str(key).startswith(each) for key in content)]
+        if inner:
+            content = inner[0]
+        elif content and prefixes:
+            content = {str(key).removeprefix(prefixes[0]): value for key, value in content.items()}
+        else:
+            break
+    return content
+
+
 def read_torchvision(source: Path) -> PublicModel:
     """The network in a file that torch wrote, as a zip archive or as the pickle of versions before 1.6.
 
@@ -36,6 +55,7 @@ def read_torchvision(source: Path) -> PublicModel:
     content = read_plain(source, f"give {SUPPORTED_FILES}", legacy=True)
     if isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT:
         raise CheckpointError(f"{source} is already a checkpoint of alexnet-tk; use it as it is")
+    content = _state_dict(content)
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         kind = "a dictionary of other values" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise CheckpointError(

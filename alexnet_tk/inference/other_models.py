@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from alexnet_tk.tables import from_table
 
 # The model in models/ whose preprocessing a name stands for.
 NAMED = {"imagenet": "torchvision-alexnet", "caffe": "caffenet"}
+# Of several outputs with as many numbers as there are labels, in this order.
+OUTPUT_NAMES = ("probabilities", "probs", "softmax", "prob", "logits", "scores", "output")
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
@@ -94,8 +97,8 @@ def open_other_model(path: Path, device: str, labels: list[str], given: GivenPre
     """Open a classifier that another tool made.
 
     It takes a batch of pictures, or one, as uint8, float16 or float32, (batch, 3, S, S) or (batch, S, S, 3).
-    Its first output holds a number for each label; where these are not all between 0 and 1, as those of a
-    softmax or of sigmoids are, a softmax makes them so.
+    One of its outputs holds a number for each label, see `_output`; where these are not all between 0 and 1,
+    as those of a softmax or of sigmoids are, a softmax makes them so.
 
     Raises
     ------
@@ -121,12 +124,8 @@ def open_other_model(path: Path, device: str, labels: list[str], given: GivenPre
             f"{path} takes pictures of {size}×{size}, more than --preprocess {given.source} scales them to; "
             f"give it a resize of at least {size}"
         )
-    output = session.get_outputs()[0]
-    if output.type not in FLOATS:
-        raise ModelError(
-            f"{path} gives {output.name} as {output.type}; a classifier gives floats, one for each label"
-        )
-    model = Model(session, chosen, labels, preprocess, takes, batch, {}, output.name)
+    output = _output(path, session, len(labels))
+    model = Model(session, chosen, labels, preprocess, takes, batch, {}, output)
     return _with_softmax(path, model)
 
 
@@ -152,6 +151,37 @@ def _input(
     order, mean, std = given.preprocess.channel_order, given.preprocess.mean, given.preprocess.std
     takes = Input(inputs[0].name, kind, layout, order, mean, std)  # type: ignore[arg-type]
     return takes, size, shape[0] if isinstance(shape[0], int) else None
+
+
+def _output(path: Path, session: ort.InferenceSession, num_labels: int) -> str:
+    """The name of the output with a number for each label; of several, the one whose name says so."""
+    outputs = session.get_outputs()
+    floats = [each for each in outputs if each.type in FLOATS]
+    if len(outputs) == 1 and floats:
+        return str(outputs[0].name)
+    if len(outputs) == 1:
+        raise ModelError(
+            f"{path} gives {outputs[0].name} as {outputs[0].type}; "
+            "a classifier gives floats, one for each label"
+        )
+    sizes = {each.name: _numbers(each.shape) for each in floats}
+    fitting = [name for name, size in sizes.items() if size == num_labels]
+    fitting = fitting or [name for name, size in sizes.items() if size is None]
+    named = [each for each in OUTPUT_NAMES if each in fitting][:1]
+    chosen = fitting if len(fitting) == 1 else named
+    if len(chosen) != 1:
+        shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
+        raise ModelError(
+            f"{path} has {len(outputs)} outputs, {shown}, and none of them is clearly the one for the "
+            f"{num_labels:,} labels; name it probabilities or logits, or keep it alone in the file"
+        )
+    return str(chosen[0])
+
+
+def _numbers(shape: list[int | str | None]) -> int | None:
+    """How many numbers an output holds for a picture, where the file says so."""
+    sides = [each for each in shape[1:] if isinstance(each, int)]
+    return prod(sides) if len(sides) == len(shape) - 1 else None
 
 
 def _with_softmax(path: Path, model: Model) -> Model:

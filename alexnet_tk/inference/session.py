@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from alexnet_tk.choices import Arithmetic
 from alexnet_tk.errors import DeviceError, ModelError, UsageError
+from alexnet_tk.files import placeholder
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def open_session(path: Path, device: str = "auto") -> tuple[ort.InferenceSession
         raise ModelError(f"{path} does not exist; `alexnet-tk export model.pt` makes an ONNX file")
     if path.is_dir():
         raise ModelError(f"{path} is a folder; name an ONNX file, as `alexnet-tk export model.pt` makes it")
+    if (kind := placeholder(path)) is not None:
+        raise ModelError(f"{path} is {kind}")
     if device != "auto" and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
         raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda or cuda:N")
     why = "asked for"

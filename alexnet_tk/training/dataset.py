@@ -1,6 +1,7 @@
 """Pictures to train on, from files, arrays or class folders, and their classes."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -75,13 +76,22 @@ class Dataset:
     labels: list[str]
     label_ids: list[str] = field(default_factory=list)  # ImageNet's ids (wnids), or none
     notes: list[str] = field(default_factory=list)  # what a user should know about how it was found
+    folder: Path | None = None  # DATA, which the pictures' names begin with where they are files
 
     def fingerprint(self) -> str:
-        """A hash of the pictures' names and classes, by which a resumed run recognises its pictures."""
+        """A hash of the pictures' names below DATA and of their classes; it stays when DATA is moved."""
+        return self._hash("" if self.folder is None else os.path.join(self.folder, ""))  # noqa: PTH118
+
+    def has_fingerprint(self, fingerprint: str) -> bool:
+        """Whether these are the pictures of an earlier run; version 0.1.0 hashed their names with DATA's."""
+        return fingerprint in (self.fingerprint(), self._hash(""))
+
+    def _hash(self, prefix: str) -> str:
         digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape"))
         for split in (self.train, self.val):
             for index, target in enumerate(split.targets.tolist()):
-                digest.update(f"{target} {split.name(index)}\0".encode(errors="surrogateescape"))
+                name = split.name(index).removeprefix(prefix)
+                digest.update(f"{target} {name}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 
@@ -143,7 +153,7 @@ def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
                 f"{read.total.instead_of_pictures()}"
             )
     english = zoo.english_names(names)
-    return Dataset(train, val, english or names, names if english else [], notes)
+    return Dataset(train, val, english or names, names if english else [], notes, folder)
 
 
 def _hold_out_tenth(split: FileSplit) -> tuple[FileSplit, FileSplit]:

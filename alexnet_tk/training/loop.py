@@ -9,9 +9,11 @@ from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.choices import Parallelism
+from alexnet_tk.errors import AlexnetError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.interrupt import Interrupt, deferred, stop
 from alexnet_tk.progress import SILENCE, Progress
+from alexnet_tk.text import one_line
 from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import BatchReader, PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -70,7 +72,8 @@ def train(
         and the list of unreadable pictures
     resume
         continue an earlier run with this output; on the CPU this gives the weights, bit for bit, of a
-        run that was never stopped. Without such a run a new one starts; a finished one is left as it is
+        run that was never stopped. Without such a run a new one starts; a finished one is left as it is,
+        unless `settings` give it more `train.epochs` and its schedule is "plateau" or "steps"
     overwrite
         replace an output that exists
     initial
@@ -128,6 +131,8 @@ def train(
         trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
         if state is not None:
             trainer.restore(state)
+            if world.is_first:  # those of a run that was finished and gets more epochs
+                folder.filters.unlink(missing_ok=True)
             progress.say(
                 f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps"
             )
@@ -242,9 +247,22 @@ class Loop:
             return
         from alexnet_tk.training import plots  # matplotlib takes a second to load
 
-        plots.draw_curves(self.run.history, self.folder.curves)
-        plots.draw_confusion(counts, best.labels, self.folder.confusion)
-        plots.draw_filters(best.first_kernels, best.recipe.network.towers, self.folder.filters)
+        folder, towers = self.folder, best.recipe.network.towers
+        for path, draw in (
+            (folder.curves, lambda path: plots.draw_curves(self.run.history, path)),
+            (folder.confusion, lambda path: plots.draw_confusion(counts, best.labels, path)),
+            (folder.filters, lambda path: plots.draw_filters(best.first_kernels, towers, path)),
+        ):
+            try:
+                note = draw(path)
+            except AlexnetError:  # the disk is full
+                raise
+            except (
+                Exception
+            ) as error:  # matplotlib may raise anything; the weights are worth more than a plot
+                note = f"can't be drawn: {one_line(error)}"
+            if note:
+                self.progress.say(f"{path}: {note}")
 
     def _begin_progress(self, epochs: int, pictures: int) -> None:
         """Start the progress where the run stands: `pictures` of the current epoch are done."""

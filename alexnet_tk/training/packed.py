@@ -107,7 +107,8 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
             rows = np.flatnonzero(targets >= 0)
             splits[split] = PackedSplit(pictures, rows, targets[rows], folder / f"{split}.npy")
         statistics = Statistics.from_lists(**index["statistics"])
-        return Dataset(splits["train"], splits["val"], index["labels"], index["label_ids"]), statistics
+        labels, label_ids = index["labels"], index["label_ids"]
+        return Dataset(splits["train"], splits["val"], labels, label_ids, folder=folder), statistics
     except DataError:
         raise
     except Exception as error:  # numpy's reader meets a broken file with SyntaxError, EOFError, TokenError, …
@@ -151,7 +152,7 @@ def pack(
     splits = {"train": dataset.train, "val": dataset.val}
     count = sum(len(split.targets) for split in splits.values())
     try:
-        journal = _Journal.open(packed, dataset.fingerprint(), count * prod(ROW_SHAPE), progress)
+        journal = _Journal.open(packed, dataset, count * prod(ROW_SHAPE), progress)
         progress.begin("packing", count)
         for name, split in splits.items():
             _fill(packed / f"{name}.npy", split, journal.states[name], journal, progress)
@@ -238,13 +239,13 @@ class _Journal:
         self.states = {split: _SplitState(split) for split in ("train", "val")}
 
     @classmethod
-    def open(cls, packed: Path, fingerprint: str, size: int, progress: Progress) -> "_Journal":
+    def open(cls, packed: Path, dataset: Dataset, size: int, progress: Progress) -> "_Journal":
         """Start a packed set, or continue one of the same pictures; raises `OutputError`."""
         journal = cls(packed / PACKED_JOURNAL)
         if (packed / PACKED_INDEX).exists():
             raise OutputError(f"{packed} is a complete packed set already; remove it, or name another folder")
         if journal.path.exists():
-            journal._read(fingerprint)
+            journal._read(dataset)
             done = sum(state.rows for state in journal.states.values())
             progress.say(f"{packed} is partly packed; continuing after {done:,} pictures")
             return journal
@@ -259,7 +260,7 @@ class _Journal:
                 f"{packed} needs {size / 1e9:,.2f} GB and {free / 1e9:,.2f} GB are free; "
                 "free some space, or name a folder on another disk"
             )
-        journal._append({"format": PACKED_FORMAT, "fingerprint": fingerprint})
+        journal._append({"format": PACKED_FORMAT, "fingerprint": dataset.fingerprint()})
         return journal
 
     def record(self, state: _SplitState) -> None:
@@ -273,13 +274,13 @@ class _Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def _read(self, fingerprint: str) -> None:
+    def _read(self, dataset: Dataset) -> None:
         content = self.path.read_bytes()
         complete = content[: content.rfind(b"\n") + 1]  # without a last line that a kill cut off
         os.truncate(self.path, len(complete))
         first, *lines = complete.decode("utf-8", "replace").splitlines() or ["{}"]
         try:
-            if json.loads(first).get("fingerprint") != fingerprint:
+            if not dataset.has_fingerprint(json.loads(first).get("fingerprint")):
                 raise OutputError(
                     f"{self.path.parent} holds a partly packed set of other pictures; "
                     "remove it, or name another folder"

@@ -1,14 +1,19 @@
 """Plots of a run: its curves, its confusion matrix, the kernels of c1 (figure 3 of the paper)."""
 
+import os
 import warnings
+from functools import cache
 from math import ceil
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet_tk.files import replacing
+from alexnet_tk.text import printable, shortened
 
 MAX_TICK_LABELS = 40  # beside a confusion matrix; more would not be legible
 
@@ -33,18 +38,35 @@ def draw_curves(history: list[dict[str, float]], path: Path) -> None:
 
 def draw_confusion(
     counts: NDArray[np.int64], labels: list[str], path: Path, title: str = "validation, best epoch"
-) -> None:
-    """A confusion matrix, true class by row and predicted by column, in per cent of the class, as PNG."""
-    shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
+) -> str:
+    """A confusion matrix, true class by row and predicted by column, in per cent of the class, as PNG.
+
+    Returns a note on what can't be read in it, or "".
+    """
     named = len(labels) <= MAX_TICK_LABELS
-    side = 3 + 0.45 * len(labels) if named else 9
+    labels, title = [printable(label) for label in labels], printable(title)
+    families, missing = _fonts_for("".join([title, *labels] if named else title))
+    with mpl.rc_context({"font.family": [*mpl.rcParams["font.family"], *families]}):
+        _draw_confusion(counts, labels if named else [], path, title)
+    if not missing:
+        return ""
+    return (
+        f"no font here has {shortened(missing, 10)}, so boxes stand for them; install one, such as "
+        "fonts-noto-cjk for Chinese, Japanese and Korean"
+    )
+
+
+def _draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path, title: str) -> None:
+    """Draw it with the fonts that are set; without labels where there are too many."""
+    shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
+    side = 3 + 0.45 * len(labels) if labels else 9
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="predicted", ylabel="true")
     axes.set_title(title, parse_math=False)
     figure.colorbar(image, label="% of the true class", shrink=0.8)
-    if named:
+    if labels:
         axes.set_xticks(range(len(labels)), labels, rotation=90, parse_math=False)  # a name may hold a $
         axes.set_yticks(range(len(labels)), labels, parse_math=False)
         for row, column in np.argwhere(counts > 0):
@@ -76,6 +98,30 @@ def draw_filters(kernels: NDArray[np.float32], towers: int, path: Path) -> None:
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.set_axis_off()
     _save(figure, path)
+
+
+def _fonts_for(text: str) -> tuple[list[str], list[str]]:
+    """Families of installed fonts that have what matplotlib's own lacks, and the characters none has."""
+    font = font_manager.findfont(font_manager.FontProperties())
+    missing = {character for character in text if not character.isspace()} - _characters(font)
+    families: list[str] = []
+    for path in sorted(font_manager.findSystemFonts()) if missing else []:
+        if len(here := missing & _characters(path)) > 0:
+            font_manager.fontManager.addfont(path)
+            families.append(font_manager.get_font(path).family_name)
+            missing -= here
+        if not missing:
+            break
+    return families, sorted(missing)
+
+
+@cache
+def _characters(font: str | os.PathLike[str]) -> frozenset[str]:
+    """The characters that a font file has; none where it can't be read."""
+    try:
+        return frozenset(map(chr, font_manager.get_font(font).get_charmap()))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
 
 
 def _save(figure: Figure, path: Path) -> None:

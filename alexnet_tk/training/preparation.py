@@ -82,7 +82,7 @@ def new_run(
 def resumed_run(
     last: Path, dataset: Dataset, recipe: str | None, settings: Sequence[str], output: Path
 ) -> tuple[Run, dict[str, Any]]:
-    """The run in `last.pt`, with the micro-batches that are asked for now, and its trainer's state.
+    """The run in `last.pt` with the epochs and micro-batches asked for now, and its trainer's state.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def resumed_run(
 
     """
     run, state = Run.load(last)
-    if dataset.fingerprint() != run.fingerprint:
+    if not dataset.has_fingerprint(run.fingerprint):
         raise DataError(
             f"{output} was started with other pictures; resume with those, or start anew with --overwrite"
         )
@@ -100,15 +100,36 @@ def resumed_run(
     plan = zoo.recipe(recipe) if recipe else run.requested
     plan = _with_epochs(plan.override(*settings), len(dataset.train.targets))
 
-    def with_micro_batches(other: Recipe) -> Recipe:  # they change how a run computes, not what
-        return replace(other, train=replace(other.train, micro_batches=plan.train.micro_batches))
+    def with_changes(other: Recipe) -> Recipe:  # micro-batches change how a run computes, not what
+        train = replace(other.train, micro_batches=plan.train.micro_batches, epochs=plan.train.epochs)
+        return replace(other, train=train)
 
-    if plan != with_micro_batches(run.requested):
+    if plan != with_changes(run.requested):
         raise RecipeError(
             f"{output} was started with another recipe; resume without --recipe and --set, "
             "or start anew with --overwrite"
         )
-    return replace(run, requested=plan, recipe=with_micro_batches(run.recipe)), state
+    finished = run.finished
+    if plan.train.epochs != run.requested.train.epochs:
+        _require_extensible(run, plan, state, output)
+        finished = run.epoch == plan.train.epochs
+    return replace(run, requested=plan, recipe=with_changes(run.recipe), finished=finished), state
+
+
+def _require_extensible(run: Run, plan: Recipe, state: dict[str, Any], output: Path) -> None:
+    """Raise `RecipeError` unless the run would have come to the same point with that number of epochs."""
+    advice = f"start a new run from its weights, with --init {output} and another --output"
+    schedule = plan.train.schedule
+    if schedule not in ("plateau", "steps"):
+        raise RecipeError(
+            f"{output} can't change train.epochs: the learning rate of {schedule!r} depends on it; {advice}"
+        )
+    if int(plan.train.epochs) < run.epoch:
+        raise RecipeError(f"{output} has been trained for {run.epoch} epochs; train.epochs must be as many")
+    if schedule == "plateau" and state["plateau"][0] > plan.train.drops:
+        raise RecipeError(
+            f"{output} ended after {run.epoch} epochs, when validation no longer improved; {advice}"
+        )
 
 
 def copy_weights(

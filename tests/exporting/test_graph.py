@@ -12,7 +12,9 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError, ExportError, OutputError
 from alexnet_tk.exporting import export, verification
 from alexnet_tk.inference.model import open_model
@@ -113,6 +115,17 @@ def test_onnxs_reference_evaluator_agrees(tmp_path: Path, make: Make) -> None:
     with torch.inference_mode():
         expected = checkpoint.classifier()(torch.from_numpy(pictures)).numpy()
     np.testing.assert_allclose(answers, expected, atol=1e-5)
+
+
+def test_weights_have_no_shapes_written_down_beside_their_own(tmp_path: Path, make: Make) -> None:
+    """ONNX Runtime's quantize_dynamic takes such shapes for those of the weights that it has changed."""
+    make(tmp_path / "model.pt")
+    export(tmp_path / "model.pt")
+    for path in (tmp_path / "model.onnx", zoo.default_model()):
+        graph = onnx.load(path).graph
+        assert not {each.name for each in graph.value_info} & {each.name for each in graph.initializer}
+        quantize_dynamic(path, tmp_path / "small.onnx", weight_type=QuantType.QUInt8)
+        ort.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
 
 
 def test_the_metadata_is_complete(tmp_path: Path, make: Make) -> None:

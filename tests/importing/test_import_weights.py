@@ -18,7 +18,7 @@ from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError, OutputError
 from alexnet_tk.exporting import export
 from alexnet_tk.importing import import_weights
-from alexnet_tk.importing.torchvision import MODULES
+from alexnet_tk.importing.torchvision import MODULES, _state_dict
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -200,6 +200,28 @@ def test_a_constant_node_is_a_constant(tmp_path: Path, caffe: Graph) -> None:
     np.testing.assert_array_equal(checkpoint.weights["c3.weight"].numpy(), numpy_helper.to_array(weight))
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model"])
+def test_training_checkpoints_of_other_tools(prefix: str, key: str | None) -> None:
+    tensors = {"features.0.weight": torch.ones(2), "classifier.6.bias": torch.zeros(2)}
+    content: Any = {f"{prefix}{name}": value for name, value in tensors.items()}
+    if key is not None:
+        content = {"epoch": 3, key: content, "optimizer": {"lr": 0.1}}
+    assert _state_dict(content) == tensors
+
+
+def test_other_classes_take_their_labels(tmp_path: Path, caffe: Graph) -> None:
+    onnx.save(caffe(classes=3), tmp_path / "a.onnx")
+    (tmp_path / "labels.txt").write_text("ant\nbee\ncat\n")
+    given: list[Any] = [tmp_path / "labels.txt", ["ant", "bee", "cat"]]
+    for number, labels in enumerate(given):
+        checkpoint = import_weights(tmp_path / "a.onnx", tmp_path / f"{number}.pt", labels=labels)
+        assert (checkpoint.labels, checkpoint.label_ids) == (["ant", "bee", "cat"], [])
+        assert Checkpoint.load(tmp_path / f"{number}.pt").labels == ["ant", "bee", "cat"]
+    with pytest.raises(CheckpointError, match="3 classes and there are 2 labels; give --labels"):
+        import_weights(tmp_path / "a.onnx", tmp_path / "model.pt", labels=["ant", "bee"])
+
+
 class TestOtherFiles:
     """The error describes the file in one line, and nothing is written."""
 
@@ -294,7 +316,9 @@ class TestOtherFiles:
         torch.save([1, 2], tmp_path / "c.pth")
         self.refuse(tmp_path / "c.pth", "a list")
         torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "d.pth")
-        self.refuse(tmp_path / "d.pth", "a dictionary of other values")
+        self.refuse(tmp_path / "d.pth", r"1 tensors \(a")
+        torch.save({"epoch": 1}, tmp_path / "e.pth")
+        self.refuse(tmp_path / "e.pth", "a dictionary of other values")
 
     def test_code_is_not_executed(self, tmp_path: Path) -> None:
         for zipped in (True, False):

@@ -232,3 +232,46 @@ def test_a_file_of_labels_may_be_named_by_text(tmp_path: Path, preprocess: str, 
     path = write(tmp_path / "m.onnx")
     classifier = Classifier(path, "cpu", labels=str(tmp_path / "labels.txt"), preprocess=preprocess)
     assert classifier.labels == ["a\u2028b", "c\x0cd", "e"], "only the ends of lines part them"
+
+
+def with_outputs(path: Path, outputs: dict[str, int]) -> Path:
+    """Constant outputs of these sizes for pictures (1, 3, 8, 8); the first number of each is its place."""
+    nodes, values = [helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0)], []
+    constants = [numpy_helper.from_array(np.zeros(1, np.float32), "zero")]
+    nodes.append(helper.make_node("Mul", ["sum", "zero"], ["nothing"]))
+    for place, (name, size) in enumerate(outputs.items()):
+        constants.append(numpy_helper.from_array(np.full((1, size), place + 2, np.float32), f"c_{name}"))
+        nodes.append(helper.make_node("Add", ["nothing", f"c_{name}"], [name]))
+        values.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]))
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
+    graph = helper.make_graph(nodes, "g", [image], values, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("outputs", "chosen"),
+    [
+        ({"features": 7, "y": 3}, "y"),
+        ({"y": 3, "features": 7}, "y"),
+        ({"aux_logits": 3, "logits": 3}, "logits"),
+        ({"logits": 3, "probabilities": 3}, "probabilities"),
+    ],
+)
+def test_of_several_outputs_the_one_for_the_labels_is_taken(
+    tmp_path: Path, preprocess: str, outputs: dict[str, int], chosen: str
+) -> None:
+    path = with_outputs(tmp_path / "m.onnx", outputs)
+    classifier = Classifier(path, labels=["a", "b", "c"], preprocess=preprocess)
+    assert classifier.model.output == chosen
+
+
+@pytest.mark.parametrize("outputs", [{"a": 3, "b": 3}, {"a": 2, "b": 4}])
+def test_several_outputs_that_are_not_clear_are_listed(
+    tmp_path: Path, preprocess: str, outputs: dict[str, int]
+) -> None:
+    path = with_outputs(tmp_path / "m.onnx", outputs)
+    with pytest.raises(ModelError, match=r"has 2 outputs, a tensor\(float\) .* b tensor\(float\)"):
+        Classifier(path, labels=["a", "b", "c"], preprocess=preprocess)

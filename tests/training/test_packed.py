@@ -120,6 +120,17 @@ def test_a_killed_run_goes_on(
     assert not (target / "journal.jsonl").exists()
 
 
+def test_a_killed_run_goes_on_after_the_pictures_moved(folder: Path, tmp_path: Path) -> None:
+    pack(folder, tmp_path / "whole")
+    with pytest.raises(Stop):
+        pack(folder, tmp_path / "packed", Killer(18))
+    assert (tmp_path / "packed" / "journal.jsonl").exists()
+    folder.rename(tmp_path / "moved")
+    pack(tmp_path / "moved", tmp_path / "packed")
+    for name in ("train.npy", "val.npy", "train_classes.npy", "val_classes.npy", "packed.json"):
+        assert (tmp_path / "packed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def test_what_is_in_the_way_is_kept(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "packed"
     pack(folder, target)

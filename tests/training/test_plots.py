@@ -1,8 +1,11 @@
 """The pictures of a run, looked at pixel by pixel where that says something."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+from matplotlib import font_manager
 from PIL import Image
 
 from alexnet_tk.training import plots
@@ -38,3 +41,32 @@ def test_curves_and_confusion_are_drawn(tmp_path: Path) -> None:
         picture = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
         assert picture.std() > 5
         assert min(picture.shape) > 300
+
+
+def test_labels_that_are_no_text_are_drawn(tmp_path: Path) -> None:
+    labels = ["caf\udce9", "line\nbreak", "$math", "nul\x01"]
+    assert plots.draw_confusion(np.eye(4, dtype=np.int64), labels, tmp_path / "c.png", "t\udce9") == ""
+    assert np.asarray(Image.open(tmp_path / "c.png").convert("L")).std() > 5
+
+
+def test_characters_without_a_font_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    note = plots.draw_confusion(np.eye(2, dtype=np.int64), ["翘头", "直 a"], tmp_path / "c.png")
+    assert note.startswith("no font here has 头, 直, 翘, so boxes stand for them")
+
+
+def test_an_installed_font_that_has_them_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path
+    monkeypatch.setattr(
+        font_manager, "findSystemFonts", lambda: [str(own / "broken.ttf"), str(own / "x.ttf")]
+    )
+    monkeypatch.setattr(
+        plots,
+        "_characters",
+        lambda path: {"x.ttf": {"翘"}, "broken.ttf": set()}.get(Path(path).name, {"a"}),
+    )
+    added: list[str] = []
+    monkeypatch.setattr(font_manager.fontManager, "addfont", added.append)
+    monkeypatch.setattr(font_manager, "get_font", lambda path: SimpleNamespace(family_name="Its Name"))
+    assert plots._fonts_for("翘a 直") == (["Its Name"], ["直"])
+    assert added == [str(own / "x.ttf")]

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from alexnet_tk.errors import CheckpointError, DataError, OutputError, RecipeError, TrainingError
-from alexnet_tk.training import Checkpoint, loop, train
+from alexnet_tk.training import Checkpoint, loop, pack, train
 from alexnet_tk.training.parallel import World
 from tests.conftest import TINY
 from tests.training.log import Log
@@ -184,6 +185,92 @@ def test_nothing_to_resume_and_nothing_left_to_do(
     assert_same(train(pictures, output=tmp_path / "model.pt", resume=True, progress=log), undisturbed)
     assert drawn.exists()
     assert log.epochs == []
+
+
+def test_pictures_may_be_moved_or_named_otherwise(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
+) -> None:
+    data, output = tmp_path / "data", tmp_path / "model.pt"
+    shutil.copytree(pictures, data)
+    with pytest.raises(Stop):
+        train(data, settings=settings, output=output, progress=StoppingLog(12))
+    data.rename(tmp_path / "moved")
+    assert_same(train(f"{tmp_path}/../{tmp_path.name}/moved", output=output, resume=True), undisturbed)
+
+
+def test_a_packed_set_may_be_moved(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    pack(pictures, tmp_path / "packed")
+    output = tmp_path / "model.pt"
+    with pytest.raises(Stop):
+        train(tmp_path / "packed", settings=settings, output=output, progress=StoppingLog(12))
+    (tmp_path / "packed").rename(tmp_path / "moved")
+    assert train(tmp_path / "moved", output=output, resume=True).training["epoch"]
+
+
+def test_other_names_are_other_pictures(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    data, output = tmp_path / "data", tmp_path / "model.pt"
+    shutil.copytree(pictures, data)
+    with pytest.raises(Stop):
+        train(data, settings=settings, output=output, progress=StoppingLog(12))
+    (data / "red" / "0.png").rename(data / "red" / "other.png")
+    with pytest.raises(DataError, match="other pictures"):
+        train(data, output=output, resume=True)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "steps"])
+def test_a_finished_run_takes_more_epochs(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], schedule: str
+) -> None:
+    settings = (*settings, f"train.schedule={schedule}", "train.steps=[2]")
+    more, output = (*settings, "train.epochs=4"), tmp_path / "one" / "model.pt"
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    train(pictures, settings=(*settings, "train.epochs=2"), output=output)
+    train(pictures, settings=("train.epochs=4",), output=output, resume=True)
+    train(pictures, settings=more, output=tmp_path / "other" / "model.pt")
+    assert_same_end(output.parent, tmp_path / "other")
+    with pytest.raises(RecipeError, match="has been trained for 4 epochs"):
+        train(pictures, settings=("train.epochs=3",), output=output, resume=True)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+def test_a_schedule_over_all_epochs_takes_no_more(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], schedule: str
+) -> None:
+    output = tmp_path / "model.pt"
+    train(pictures, settings=(*settings, f"train.schedule={schedule}", "train.epochs=1"), output=output)
+    with pytest.raises(RecipeError, match=f"'{schedule}' depends on it; .* --init {output}"):
+        train(pictures, settings=("train.epochs=2",), output=output, resume=True)
+
+
+def test_a_run_that_no_longer_improves_takes_no_more_epochs(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    output = tmp_path / "model.pt"
+    ends_early = (
+        "train.schedule=plateau",
+        "train.drops=0",
+        "train.patience=1",
+        "train.epochs=9",
+        "train.lr=1e-9",
+    )
+    train(pictures, settings=(*settings, *ends_early), output=output)
+    with pytest.raises(RecipeError, match=f"validation no longer improved; .* --init {output}"):
+        train(pictures, settings=("train.epochs=20",), output=output, resume=True)
+
+
+def test_a_plot_that_can_not_be_drawn_costs_nothing_else(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("no such glyph")
+
+    monkeypatch.setattr("alexnet_tk.training.plots.draw_confusion", fail)
+    log = Log()
+    train(pictures, settings=(*settings, "train.epochs=1"), output=tmp_path / "model.pt", progress=log)
+    folder = tmp_path / "runs" / "model"
+    assert f"{folder / 'confusion.png'}: can't be drawn: no such glyph" in log.said
+    assert (folder / "filters.png").exists()
 
 
 def test_another_run_is_not_taken_up(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
