@@ -525,7 +525,18 @@ def test_any_bytes_are_a_picture_or_a_reason(form: str, data: st.DataObject) -> 
 
 
 def test_the_endings_of_pictures_count_and_no_others() -> None:
-    assert {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm"} <= images.endings()
+    assert {
+        ".jpg",
+        ".jpeg",
+        ".mpo",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+    } <= images.endings()
     assert not {".txt", ".csv", ".onnx", ".pdf", ".h5", ".mpg", ".py", ""} & images.endings()
     assert all(re.fullmatch(r"\.[a-z0-9_]+", ending) for ending in images.endings())
 
