@@ -1,6 +1,7 @@
 """`predict` as Python calls it: what it writes and returns, resumes and refuses."""
 
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -242,3 +243,25 @@ def test_the_formats_hold_the_same_answers(tmp_path: Path) -> None:
         assert (row["label_1"] or None) == line["label_1"] == entry["label_1"]
         probability = float(row["probability_1"]) if row["probability_1"] else None
         assert probability == line["probability_1"] == entry["probability_1"]
+
+
+class Head(io.StringIO):
+    """A stream whose reader leaves after some lines, as `head` does."""
+
+    lines = 0
+
+    def write(self, text: str) -> int:
+        self.lines += 1
+        if self.lines > 3:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_a_reader_that_leaves_early_gets_no_more_and_the_report_is_whole(tmp_path: Path) -> None:
+    report, stream = tmp_path / "page.html", Head()
+    with pytest.raises(BrokenPipeError):
+        predict("pictures/", output=stream, format="csv", report=report, device="cpu", batch_size=2)
+    assert stream.getvalue().count("\n") == 3
+    page = report.read_text()
+    assert all(f"{number}.png" in page for number in range(PICTURES))
+    assert page.rstrip().endswith("</html>")
