@@ -218,12 +218,23 @@ def _writer(
         else:
             stream = output
 
+        closed: list[BrokenPipeError] = []
+
         def put(content: bytes) -> None:
-            stream.write(content.decode("utf-8", "surrogateescape"))
-            stream.flush()
+            if closed:
+                return
+            try:
+                stream.write(content.decode("utf-8", "surrogateescape"))
+                stream.flush()
+            except BrokenPipeError as error:  # as by `| head`; the page is wanted all the same
+                if job.report is None:
+                    raise
+                closed.append(error)
 
         put(format.header(topk))
         yield Totals(), lambda record: put(format.row(record, topk))
+        if closed:  # and the page is complete: it was begun after this, so it has ended before
+            raise closed[0]
 
 
 @contextmanager

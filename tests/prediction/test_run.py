@@ -335,3 +335,25 @@ def test_lists_are_named_in_a_message(tmp_path: Path) -> None:
     for given, words in ((str(tmp_path / "list"), str(tmp_path / "list")), (io.BytesIO(b""), "-")):
         with pytest.raises(InputError, match=f"no pictures in {re.escape(words)}"):
             predict(lists=[given])
+
+
+class Head(io.StringIO):
+    """A stream whose reader leaves after some lines, as `head` does."""
+
+    lines = 0
+
+    def write(self, text: str) -> int:
+        self.lines += 1
+        if self.lines > 3:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_a_reader_that_leaves_early_gets_no_more_and_the_report_is_whole(tmp_path: Path) -> None:
+    report, stream = tmp_path / "page.html", Head()
+    with pytest.raises(BrokenPipeError):
+        predict("pictures/", output=stream, format="csv", report=report, device="cpu", batch_size=2)
+    assert stream.getvalue().count("\n") == 3
+    page = report.read_text()
+    assert all(f"{number}.png" in page for number in range(PICTURES))
+    assert page.rstrip().endswith("</html>")
