@@ -107,7 +107,8 @@ def test_version_and_help() -> None:
 
 def test_a_name_can_not_write_lines_of_its_own(tmp_path: Path) -> None:
     done = run("predict", "a\nerror: \x1b[31mb", cwd=tmp_path, code=1)
-    assert done.stderr == "error: a\\nerror: \\x1b[31mb does not exist; name files or folders of pictures\n"
+    assert done.stderr.startswith("error: a\\nerror: \\x1b[31mb does not exist; name files or folders")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-"])

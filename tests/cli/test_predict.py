@@ -160,7 +160,7 @@ def test_what_can_be_resumed(folder: Path, tmp_path: Path) -> None:
     assert "--output" in run(*words, "--resume", cwd=tmp_path, code=2).stderr
     run(*words, "--resume", "--output", "a.csv", cwd=tmp_path)
     error = run(*words, "--resume", "--output", "a.csv", "--top5", cwd=tmp_path, code=1).stderr
-    assert "another topk" in error
+    assert "with another number of labels" in error
     run(*words, "--overwrite", "--output", "a.csv", "--top5", cwd=tmp_path)
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 101
     assert (
@@ -211,7 +211,7 @@ def test_a_classifier_from_elsewhere(folder: Path, run_here: Run, tmp_path: Path
     run_here(*words, "--output", "a.csv", cwd=tmp_path)
     (tmp_path / "labels.txt").write_text("\n".join(reversed(told["alexnet_tk.labels"])))
     error = run_here(*words, "--output", "a.csv", "--resume", cwd=tmp_path, code=1).stderr
-    assert "another settings" in error
+    assert "with other --labels or --preprocess" in error
     assert "imagenet stands for 224×224" in run_here(*words[:-1], "imagenet", cwd=tmp_path, code=1).stderr
 
 

@@ -33,10 +33,13 @@ COUNT = 2_000
 
 
 def bomb() -> bytes:
-    """A PNG of a few bytes that promises 2.5 thousand million pixels."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
-    head = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
-    return b"\x89PNG\r\n\x1a\n" + head + struct.pack(">I", 9) + b"IDAT"
+    """A PNG of a few bytes, whole by its chunks, that promises 2.5 thousand million pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
 @pytest.fixture(scope="module")
