@@ -257,9 +257,7 @@ class Loop:
                 note = draw(path)
             except AlexnetError:  # the disk is full
                 raise
-            except (
-                Exception
-            ) as error:  # matplotlib may raise anything; the weights are worth more than a plot
+            except Exception as error:  # whatever matplotlib raises: the weights are worth more than a plot
                 note = f"can't be drawn: {one_line(error)}"
             if note:
                 self.progress.say(f"{path}: {note}")
