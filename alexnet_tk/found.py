@@ -3,6 +3,7 @@
 import os
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -90,31 +91,36 @@ class Found:
         skipped. Links to folders, folders of the system and those of training runs are ignored, but a run's
         folder that the user has `named` is read. A folder that can't be listed is added as `Unreadable`.
         """
-        stack = [(folder, "folder")]  # instead of recursion, which limits the depth
-        while stack:
-            path, kind = stack.pop()
+        below = [iter([(folder, "folder")])]  # instead of recursion, which limits the depth
+        while below:
+            path, kind = next(below[-1], ("", ""))
             if kind == "file":
                 self.add(path, path)
-                continue
-            if kind != "folder":
+            elif kind == "folder":
+                below.append(self._entries(path, of_run=named and path == folder))
+            elif kind:
                 self.ignored[kind] += 1
-                continue
-            try:
-                with os.scandir(path) as entries:
-                    inside = [
-                        (entry.path, entry_kind(entry))
-                        for entry in entries
-                        if entry.name[0] != "." or entry.name.lower() in SYSTEM_FOLDERS
-                    ]
-            except OSError as error:
-                reason = f"a folder that can't be listed: {error.strerror}"
-                self.paths.append(Unreadable.of(path, reason))
-                continue
-            inside.sort()
-            if _is_run(path, inside) and not (named and path == folder):
-                self.ignored[RUN] += 1
-                continue
-            stack.extend(reversed(inside))
+            else:
+                below.pop()
+
+    def _entries(self, folder: str, of_run: bool) -> Iterator[tuple[str, str]]:
+        """The paths in a folder, sorted, and their kinds; nothing of a training run's folder, unless `of_run`."""
+        try:
+            with os.scandir(folder) as entries:
+                inside = [
+                    (entry.path, entry_kind(entry))
+                    for entry in entries
+                    if entry.name[0] != "." or entry.name.lower() in SYSTEM_FOLDERS
+                ]
+        except OSError as error:
+            reason = f"a folder that can't be listed: {error.strerror}"
+            self.paths.append(Unreadable.of(folder, reason))
+            return iter(())
+        inside.sort()
+        if not of_run and _is_run(folder, inside):
+            self.ignored[RUN] += 1
+            return iter(())
+        return iter(inside)
 
     def instead_of_pictures(self) -> str:
         """What was found instead of pictures, by kind, and how it can be read; the end of a message."""

@@ -64,6 +64,10 @@ def members(path: str) -> list[Member]:
         it can't be read, or is compressed as a whole, so that one file can't be read without all before it
 
     """
+    if path.lower().endswith(COMPRESSED):
+        raise InputError(
+            f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
+        )
     try:
         found = _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
     except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
@@ -73,12 +77,8 @@ def members(path: str) -> list[Member]:
 
 
 def is_archive(path: str) -> bool:
-    """Whether the ending is that of an archive; raises `InputError` for a tar compressed as a whole."""
-    if path.lower().endswith(COMPRESSED):
-        raise InputError(
-            f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
-        )
-    return path.lower().endswith(ENDINGS)
+    """Whether the ending is that of an archive, also of one that `members` can't read."""
+    return path.lower().endswith((*ENDINGS, *COMPRESSED))
 
 
 def _in_zip(path: str) -> list[Member]:
