@@ -97,14 +97,14 @@ class Found:
             if kind == "file":
                 self.add(path, path)
             elif kind == "folder":
-                below.append(self._entries(path, of_run=named and path == folder))
+                below.append(self._entries(path, read_run=named and path == folder))
             elif kind:
                 self.ignored[kind] += 1
             else:
                 below.pop()
 
-    def _entries(self, folder: str, of_run: bool) -> Iterator[tuple[str, str]]:
-        """The paths in a folder, sorted, and their kinds; nothing of a training run's folder, unless `of_run`."""
+    def _entries(self, folder: str, read_run: bool) -> Iterator[tuple[str, str]]:
+        """The paths in a folder, sorted, and their kinds; none of a training run's, unless `read_run`."""
         try:
             with os.scandir(folder) as entries:
                 inside = [
@@ -117,7 +117,7 @@ class Found:
             self.paths.append(Unreadable.of(folder, reason))
             return iter(())
         inside.sort()
-        if not of_run and _is_run(folder, inside):
+        if not read_run and _is_run(folder, inside):
             self.ignored[RUN] += 1
             return iter(())
         return iter(inside)

@@ -65,6 +65,10 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="For a model from elsewhere: imagenet, caffe or FILE.toml."),
     ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="For a model from elsewhere: which of several outputs to read."),
+    ] = None,
     device: Device = "auto",
     batch_size: BatchSize = None,
     workers: Workers = None,
@@ -88,6 +92,7 @@ def predict(
             model=model,
             labels=labels,
             preprocess=preprocess,
+            outputs=outputs,
             lists=_lists(inputs or [], listed),
             nul_separated=nul,
             resume=resume,

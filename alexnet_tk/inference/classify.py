@@ -51,6 +51,9 @@ class Classifier:
         for a model from elsewhere, whose file says neither: the class names in the order of its outputs, or
         a file with one on each line; "imagenet", "caffe" or a TOML file with the keys of a recipe's
         `[preprocess]`, or what `read_preprocess` returns for it
+    outputs
+        of such a model with several outputs: the name of the one with a number for each label; None: the one
+        of the right size, by its name where several are
 
     Raises
     ------
@@ -58,7 +61,7 @@ class Classifier:
     InputError, RecipeError
         the file of labels or of preprocessing can't be used
     UsageError
-        only one of `labels` and `preprocess`, or no such device
+        not both of `labels` and `preprocess` where one of these three is given, or no such device
 
     """
 
@@ -69,17 +72,21 @@ class Classifier:
         *,
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         preprocess: str | GivenPreprocess | None = None,
+        outputs: str | None = None,
     ) -> None:
+        self._outputs = outputs
         if isinstance(model, Model):
             self.model = model
-        elif labels is None and preprocess is None:
+        elif labels is None and preprocess is None and outputs is None:
             self.model = open_model(Path(model), device)
         elif labels is None or preprocess is None:
-            raise UsageError("--labels and --preprocess go together: a model from elsewhere needs both")
+            raise UsageError(
+                "--labels and --preprocess go together: a model from elsewhere needs both, also with --outputs"
+            )
         else:
             names = read_labels(Path(labels)) if isinstance(labels, (str, os.PathLike)) else list(labels)
             read = read_preprocess(preprocess) if isinstance(preprocess, str) else preprocess
-            self.model = open_other_model(Path(model), device, names, read)
+            self.model = open_other_model(Path(model), device, names, read, outputs)
 
     @property
     def device(self) -> Device:
@@ -113,7 +120,8 @@ class Classifier:
             f"Preprocess(resize={told.resize}, filter={told.filter!r}, color={told.channel_order!r}, "
             f"mean={told.mean}, std={told.std})"
         )
-        return f"({self.model.labels!r}, {words}, {told.crop})"
+        output = "" if self._outputs is None else f", {self._outputs!r}"
+        return f"({self.model.labels!r}, {words}, {told.crop}{output})"
 
     def batch_size(self, pictures: int | None = None, workers: int | None = None) -> int:
         """The batch size for this number of pictures, where none is asked for; see `choose_batch_size`."""

@@ -93,17 +93,20 @@ def read_labels(file: Path) -> list[str]:
     return labels
 
 
-def open_other_model(path: Path, device: str, labels: list[str], given: GivenPreprocess) -> Model:
+def open_other_model(
+    path: Path, device: str, labels: list[str], given: GivenPreprocess, output: str | None = None
+) -> Model:
     """Open a classifier that another tool made.
 
     It takes a batch of pictures, or one, as uint8, float16 or float32, (batch, 3, S, S) or (batch, S, S, 3).
-    One of its outputs holds a number for each label, see `_output`; where these are not all between 0 and 1,
-    as those of a softmax or of sigmoids are, a softmax makes them so.
+    One of its outputs holds a number for each label: the `output` of this name, else see `_output`; where
+    these are not all between 0 and 1, as those of a softmax or of sigmoids are, a softmax makes them so.
 
     Raises
     ------
     ModelError
-        the file is one of ours, takes something else, or has another number of outputs than there are labels
+        the file is one of ours, takes something else, has another number of outputs than there are labels,
+        or no such `output`
     DeviceError
         as `open_session`
 
@@ -124,8 +127,8 @@ def open_other_model(path: Path, device: str, labels: list[str], given: GivenPre
             f"{path} takes pictures of {size}×{size}, more than --preprocess {given.source} scales them to; "
             f"give it a resize of at least {size}"
         )
-    output = _output(path, session, len(labels))
-    model = Model(session, chosen, labels, preprocess, takes, batch, {}, output)
+    name = _output(path, session, len(labels), output)
+    model = Model(session, chosen, labels, preprocess, takes, batch, {}, name)
     return _with_softmax(path, model)
 
 
@@ -153,27 +156,28 @@ def _input(
     return takes, size, shape[0] if isinstance(shape[0], int) else None
 
 
-def _output(path: Path, session: ort.InferenceSession, num_labels: int) -> str:
+def _output(path: Path, session: ort.InferenceSession, num_labels: int, asked: str | None) -> str:
     """The name of the output with a number for each label; of several, the one whose name says so."""
     outputs = session.get_outputs()
-    floats = [each for each in outputs if each.type in FLOATS]
-    if len(outputs) == 1 and floats:
-        return str(outputs[0].name)
+    shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
+    sizes = {each.name: _numbers(each.shape) for each in outputs if each.type in FLOATS}
+    if asked is not None and asked not in sizes:
+        raise ModelError(f"{path} has no output {asked!r} of floats; --outputs takes one of these: {shown}")
+    if asked is not None:
+        return asked
     if len(outputs) == 1:
-        raise ModelError(
-            f"{path} gives {outputs[0].name} as {outputs[0].type}; "
-            "a classifier gives floats, one for each label"
-        )
-    sizes = {each.name: _numbers(each.shape) for each in floats}
+        if not sizes:
+            name, kind = outputs[0].name, outputs[0].type
+            raise ModelError(f"{path} gives {name} as {kind}; a classifier gives floats, one for each label")
+        return str(outputs[0].name)
     fitting = [name for name, size in sizes.items() if size == num_labels]
     fitting = fitting or [name for name, size in sizes.items() if size is None]
     named = [each for each in OUTPUT_NAMES if each in fitting][:1]
     chosen = fitting if len(fitting) == 1 else named
     if len(chosen) != 1:
-        shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
         raise ModelError(
             f"{path} has {len(outputs)} outputs, {shown}, and none of them is clearly the one for the "
-            f"{num_labels:,} labels; name it probabilities or logits, or keep it alone in the file"
+            f"{num_labels:,} labels; name it with --outputs"
         )
     return str(chosen[0])
 

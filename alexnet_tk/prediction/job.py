@@ -32,6 +32,7 @@ class Job:
     model: Path | None = None
     labels: Sequence[str] | str | PathLike[str] | None = None
     preprocess: str | None = None
+    outputs: str | None = None
     topk: int = 1
     output: Path | TextIO | None = None
     format: Format = CSV

@@ -63,6 +63,7 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
                 kept,
                 labels=classifier.labels if job.preprocess else None,
                 preprocess=read_preprocess(job.preprocess) if job.preprocess else None,
+                outputs=job.outputs,
                 progress=progress,
             )
     outcome = Outcome(subject.found, before, now, seconds)
@@ -79,6 +80,7 @@ def answer_parts(
     *,
     labels: list[str] | None = None,
     preprocess: GivenPreprocess | None = None,
+    outputs: str | None = None,
     progress: Progress,
 ) -> tuple[Totals, float]:
     """Answer for the pictures whose part is not there yet.
@@ -87,7 +89,7 @@ def answer_parts(
     ----------
     pool
         what `connect` gives
-    model, labels, preprocess
+    model, labels, preprocess, outputs
         as `Classifier`
     pictures
         URLs, or paths as all machines see them; relative ones are seen from the folder this process is in
@@ -123,6 +125,7 @@ def answer_parts(
         content,
         labels,
         preprocess,
+        outputs,
         pool.device,
         pool.threads,
         parts.plan.batch_size,
@@ -166,6 +169,7 @@ class _Work:
     content: "ray.ObjectRef[Any]"  # its bytes, uint8; every node holds them once
     labels: list[str] | None
     preprocess: GivenPreprocess | None
+    outputs: str | None
     device: str
     threads: int
     batch_size: int
@@ -204,5 +208,9 @@ class _Actor:
             model = Path(folder) / self._work.name
             ray.get(self._work.content).tofile(model)
             return Classifier(
-                model, self._work.device, labels=self._work.labels, preprocess=self._work.preprocess
+                model,
+                self._work.device,
+                labels=self._work.labels,
+                preprocess=self._work.preprocess,
+                outputs=self._work.outputs,
             )

@@ -34,6 +34,7 @@ def predict(
     model: str | PathLike[str] | None = None,
     labels: Sequence[str] | str | PathLike[str] | None = None,
     preprocess: str | None = None,
+    outputs: str | None = None,
     lists: Sequence[str | PathLike[str] | IO[bytes]] = (),
     nul_separated: bool = False,
     resume: bool = False,
@@ -62,7 +63,7 @@ def predict(
         a name in `formats.FORMATS`, or such an object; None: by the output's ending, CSV for a stream
     model
         what `export` wrote; None: model.onnx in the current folder, else the built-in fashion-mini
-    labels, preprocess
+    labels, preprocess, outputs
         of a model from elsewhere, as `Classifier` takes them
     lists, nul_separated
         files of paths, one on each line or NUL-separated, whose pictures follow those of `inputs`
@@ -107,6 +108,7 @@ def predict(
         model=None if model is None else Path(model),
         labels=labels,
         preprocess=preprocess,
+        outputs=outputs,
         topk=topk,
         output=destination,
         format=format if isinstance(format, Format) else choose_format(format, destination),

@@ -52,7 +52,9 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     model = job.model or default_model()
     device = "cpu" if job.engine == "ray" else job.device  # each actor opens a device of its own
     with ThreadPoolExecutor(1) as threads:
-        opening = threads.submit(Classifier, model, device, labels=job.labels, preprocess=job.preprocess)
+        opening = threads.submit(
+            Classifier, model, device, labels=job.labels, preprocess=job.preprocess, outputs=job.outputs
+        )
         found = find(job.inputs, _listed(job))
         if not found.paths:
             lists = [str(each) if isinstance(each, Path) else "-" for each in job.lists]

@@ -12,6 +12,7 @@ from PIL import Image
 from alexnet_tk.errors import AlexnetError, InputError, ModelError, RecipeError, UsageError
 from alexnet_tk.inference import Classifier
 from alexnet_tk.inference.other_models import read_labels, read_preprocess
+from alexnet_tk.zoo import built_in_model
 
 LABELS = ["first", "second", "third"]
 SIDE = 8
@@ -266,6 +267,28 @@ def test_of_several_outputs_the_one_for_the_labels_is_taken(
     path = with_outputs(tmp_path / "m.onnx", outputs)
     classifier = Classifier(path, labels=["a", "b", "c"], preprocess=preprocess)
     assert classifier.model.output == chosen
+
+
+@pytest.mark.parametrize("asked", ["aux_logits", "logits"])
+def test_the_output_that_is_asked_for_is_taken(tmp_path: Path, preprocess: str, asked: str) -> None:
+    path = with_outputs(tmp_path / "m.onnx", {"aux_logits": 3, "logits": 3})
+    classifier = Classifier(path, labels=["a", "b", "c"], preprocess=preprocess, outputs=asked)
+    assert classifier.model.output == asked
+    # An output file that is resumed holds answers of one of them.
+    assert classifier.settings != Classifier(path, labels=["a", "b", "c"], preprocess=preprocess).settings
+
+
+def test_an_output_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, preprocess: str) -> None:
+    path = with_outputs(tmp_path / "m.onnx", {"a": 3, "b": 3})
+    with pytest.raises(ModelError, match=r"no output 'c' .* takes one of these: a tensor.* b tensor"):
+        Classifier(path, labels=["a", "b", "c"], preprocess=preprocess, outputs="c")
+    with pytest.raises(ModelError, match="gives 3 numbers for a picture, and there are 2 labels"):
+        Classifier(path, labels=["a", "b"], preprocess=preprocess, outputs="a")
+
+
+def test_outputs_are_for_models_from_elsewhere() -> None:
+    with pytest.raises(UsageError, match="--labels and --preprocess go together"):
+        Classifier(built_in_model(), outputs="probabilities")
 
 
 @pytest.mark.parametrize("outputs", [{"a": 3, "b": 3}, {"a": 2, "b": 4}])
