@@ -81,7 +81,7 @@ class Classifier:
             self.model = open_model(Path(model), device)
         elif labels is None or preprocess is None:
             raise UsageError(
-                "--labels and --preprocess go together: a model from elsewhere needs both, also with --outputs"
+                "--labels and --preprocess go together: a model from elsewhere needs both, as does --outputs"
             )
         else:
             names = read_labels(Path(labels)) if isinstance(labels, (str, os.PathLike)) else list(labels)
