@@ -1,5 +1,6 @@
 """ONNX classifiers from elsewhere, whose files name neither their labels nor their preprocessing."""
 
+import codecs
 import tomllib
 from dataclasses import dataclass, replace
 from math import prod
@@ -81,11 +82,17 @@ def read_preprocess(name_or_file: str) -> GivenPreprocess:
 
 
 def read_labels(file: Path) -> list[str]:
-    """The labels of the outputs, in order, from a file with one on each line; raises `InputError`."""
+    """The labels of the outputs, in order, from a file with one on each line; raises `InputError`.
+
+    It is UTF-8, or UTF-16 with a byte order mark, as Windows PowerShell's `>` writes it.
+    """
     try:
-        labels = file.read_text(encoding="utf-8-sig").split("\n")
+        content = file.read_bytes()
     except OSError as error:
         raise InputError(f"--labels {file} can't be read: {error.strerror}") from error
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        labels = content.decode("utf-16" if is_utf_16 else "utf-8-sig").replace("\r\n", "\n").split("\n")
     except ValueError as error:
         raise InputError(f"--labels {file} is not UTF-8 text; write one label on each line") from error
     while labels and not labels[-1].strip():

@@ -173,7 +173,10 @@ def test_labels_are_lines(tmp_path: Path) -> None:
     file = tmp_path / "labels.txt"
     file.write_bytes("\ufefftench\r\ngreat white shark, man-eater\r\n\r\nhen\n\n".encode())
     assert read_labels(file) == ["tench", "great white shark, man-eater", "", "hen"]
-    file.write_bytes(b"\xff\xfe")
+    for order in ("utf-16-le", "utf-16-be"):
+        file.write_bytes("\ufeffschön\r\n猫\r\n".encode(order))
+        assert read_labels(file) == ["schön", "猫"]
+    file.write_bytes(b"\xff\xfe\x00")  # half a character
     for bad in (file, tmp_path / "gone", tmp_path):
         with pytest.raises(InputError, match="--labels"):
             read_labels(bad)
