@@ -24,6 +24,7 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import AlexnetError, ClusterError, UsageError
 from alexnet_tk.inference import Classifier
 from alexnet_tk.inference.archives import Member
@@ -61,6 +62,7 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
                 pictures,
                 subject.topk,
                 kept,
+                math=subject.math,
                 labels=classifier.labels if job.preprocess else None,
                 preprocess=read_preprocess(job.preprocess) if job.preprocess else None,
                 progress=progress,
@@ -77,6 +79,7 @@ def answer_parts(
     topk: int,
     parts: Parts,
     *,
+    math: Math = "exact",
     labels: list[str] | None = None,
     preprocess: GivenPreprocess | None = None,
     progress: Progress,
@@ -87,7 +90,7 @@ def answer_parts(
     ----------
     pool
         what `connect` gives
-    model, labels, preprocess
+    model, math, labels, preprocess
         as `Classifier`
     pictures
         URLs, or paths as all machines see them; relative ones are seen from the folder this process is in
@@ -124,6 +127,7 @@ def answer_parts(
         labels,
         preprocess,
         pool.device,
+        math,
         pool.threads,
         parts.plan.batch_size,
         topk,
@@ -167,6 +171,7 @@ class _Work:
     labels: list[str] | None
     preprocess: GivenPreprocess | None
     device: str
+    math: Math
     threads: int
     batch_size: int
     topk: int
@@ -204,5 +209,9 @@ class _Actor:
             model = Path(folder) / self._work.name
             ray.get(self._work.content).tofile(model)
             return Classifier(
-                model, self._work.device, labels=self._work.labels, preprocess=self._work.preprocess
+                model,
+                self._work.device,
+                math=self._work.math,
+                labels=self._work.labels,
+                preprocess=self._work.preprocess,
             )
