@@ -22,4 +22,5 @@ InputKind = Literal["uint8", "float"]  # RGB pixels, or the normalised tensor th
 # predict and evaluate
 Engine = Literal["local", "ray"]
 Crops = Literal[1, 10]  # the centre crop, or the ten crops of the paper's evaluation
-Arithmetic = Literal["exact", "tf32"]  # of float32 on CUDA; "tf32" multiplies with 10-bit mantissas
+Math = Literal["exact", "fast"]  # of float32 on CUDA; "fast" allows TF32, which multiplies 10-bit mantissas
+Arithmetic = Literal["exact", "tf32"]  # the one that a device uses; "tf32" means allowed

@@ -58,7 +58,7 @@ def _prediction() -> str:
     model = open_model(zoo.built_in_model())
     size = model.image_size
     model.run(np.zeros((1, size, size, 3), np.uint8))
-    return f"on {model.device.name} ({model.device.why})"
+    return f"on {model.device}"
 
 
 def _training() -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from alexnet_tk.choices import Math
 from alexnet_tk.inference.model import Model, open_model
 
 
@@ -13,7 +14,7 @@ def is_checkpoint(path: Path) -> bool:
 
 
 @contextmanager
-def open_models(paths: Sequence[Path], device: str = "auto") -> Iterator[list[Model]]:
+def open_models(paths: Sequence[Path], device: str = "auto", math: Math = "exact") -> Iterator[list[Model]]:
     """Open models for the duration of the block; one thread for each usable core may run them.
 
     Only checkpoints need torch.
@@ -31,18 +32,17 @@ def open_models(paths: Sequence[Path], device: str = "auto") -> Iterator[list[Mo
             from alexnet_tk.training.torch_session import one_thread_a_run
 
             stack.enter_context(one_thread_a_run())
-        yield [_open(path, device) for path in paths]
+        yield [_open(path, device, math) for path in paths]
 
 
 def headline(path: Path, model: Model) -> str:
     """The file, its size, where it computes and why there, in a line to print."""
-    device = model.device
-    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, on {device.name} ({device.why})"
+    return f"{path}: {path.stat().st_size / 1e6:.1f} MB, on {model.device}"
 
 
-def _open(path: Path, device: str) -> Model:
+def _open(path: Path, device: str, math: Math) -> Model:
     if not is_checkpoint(path):
-        return open_model(path, device)
+        return open_model(path, device, math)
     from alexnet_tk.training.torch_session import open_checkpoint
 
-    return open_checkpoint(path, device)
+    return open_checkpoint(path, device, math)

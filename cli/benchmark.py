@@ -9,7 +9,7 @@ import typer
 
 from alexnet_tk.text import counted, printable
 
-from .options import Debug, Overwrite
+from .options import Debug, Math, Overwrite
 from .screen import new_console, screen
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def benchmark(
     compare: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="Another model, measured in turn with the first.")
     ] = None,
+    math: Math = "exact",
     output: Annotated[Path | None, typer.Option(metavar="F.json", help="Write everything.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -41,7 +42,9 @@ def benchmark(
     from alexnet_tk.benchmarking import benchmark as measure
 
     with screen() as show:
-        figures = measure(model, folder, compare=compare, output=output, overwrite=overwrite, progress=show)
+        figures = measure(
+            model, folder, compare=compare, math=math, output=output, overwrite=overwrite, progress=show
+        )
     console = new_console(sys.stdout, None if sys.stdout.isatty() else WIDTH)
     console.print(_fitting_table(figures, console))
     for line in _lines(figures):

@@ -8,7 +8,7 @@ import typer
 from alexnet_tk.choices import Crops
 from alexnet_tk.errors import UsageError
 
-from .options import BatchSize, ClassesAreFolders, Debug, Device, Overwrite, Workers
+from .options import BatchSize, ClassesAreFolders, Debug, Device, Math, Overwrite, Workers
 from .screen import screen
 
 
@@ -34,6 +34,7 @@ def evaluate(
     ] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
+    math: Math = "exact",
     batch_size: BatchSize = None,
     workers: Workers = None,
     classes_are_folders: ClassesAreFolders = False,
@@ -51,6 +52,7 @@ def evaluate(
             data,
             crops=crops,
             device=device,
+            math=math,
             batch_size=batch_size,
             workers=workers,
             output=output,

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from alexnet_tk import choices
+
 
 def _debug(ctx: typer.Context, wanted: bool) -> bool:
     if wanted:
@@ -15,6 +17,10 @@ Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_debug, is_eager=True)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
+Math = Annotated[
+    choices.Math,
+    typer.Option(help="Of float32 on CUDA: exact, or fast, which allows TF32.", show_default=True),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")

@@ -10,7 +10,7 @@ from alexnet_tk.choices import Engine
 from alexnet_tk.errors import InputError, UsageError
 from alexnet_tk.prediction.formats import FORMATS, endings
 
-from .options import BatchSize, Debug, Device, Overwrite, Resume, Workers
+from .options import BatchSize, Debug, Device, Math, Overwrite, Resume, Workers
 from .screen import Screen, screen
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def predict(
         typer.Option(metavar="NAME", help="For a model from elsewhere: which of several outputs to read."),
     ] = None,
     device: Device = "auto",
+    math: Math = "exact",
     batch_size: BatchSize = None,
     workers: Workers = None,
     engine: Annotated[
@@ -100,6 +101,7 @@ def predict(
             strict=strict,
             report=report,
             device=device,
+            math=math,
             batch_size=batch_size,
             workers=workers,
             engine=engine,

@@ -14,6 +14,7 @@ from pathlib import Path
 from alexnet_tk import images
 from alexnet_tk.benchmarking.figures import Benchmark, MedianRange, NetworkTiming, PredictTiming
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import InputError, PictureError, UsageError
 from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.inference.classify import Classifier
@@ -51,6 +52,7 @@ def benchmark(
     folder: str | os.PathLike[str] | None = None,
     *,
     compare: str | os.PathLike[str] | None = None,
+    math: Math = "exact",
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress = SILENCE,
@@ -63,6 +65,8 @@ def benchmark(
         checkpoints or ONNX files; the second is measured in turn with the first
     folder
         pictures on which `predict` is measured, too: at most 1,000 of them, evenly spaced
+    math
+        "exact"; "fast" allows TF32 on CUDA
     output
         a .json file for everything
     overwrite
@@ -87,7 +91,7 @@ def benchmark(
     _refuse(models, output, overwrite)
     pictures = [] if folder is None else _pictures(Path(folder))
     with ExitStack() as stack:
-        opened = [each for path in models for each in _open(path, stack, progress)]
+        opened = [each for path in models for each in _open(path, math, stack, progress)]
         if pictures and not any(_is_readable(path, opened[0].model) for path in pictures):
             raise _unreadable(pictures)
         _time_networks(opened, progress)
@@ -130,10 +134,10 @@ def _unreadable(pictures: Sequence[str]) -> InputError:
     )
 
 
-def _open(path: Path, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
+def _open(path: Path, math: Math, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
     """The model on the CPU and, where it works, on CUDA after that."""
     memory = _resident_memory()
-    (model,) = stack.enter_context(open_models([path]))
+    (model,) = stack.enter_context(open_models([path], math=math))
     progress.say(headline(path, model))
     if model.device.name == "cpu":
         return [_warm_up(path, model, BATCH_SIZES, memory)]

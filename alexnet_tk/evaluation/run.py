@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.choices import Crops
+from alexnet_tk.choices import Crops, Math
 from alexnet_tk.errors import DataError, UsageError
 from alexnet_tk.evaluation.dataset import LabelledPictures, open_labelled
 from alexnet_tk.evaluation.ensemble import Ensemble
@@ -33,6 +33,7 @@ def evaluate(
     *,
     crops: Crops = 1,
     device: str = "auto",
+    math: Math = "exact",
     batch_size: int | None = None,
     workers: int | None = None,
     output: StrPath | None = None,
@@ -54,7 +55,7 @@ def evaluate(
         model, or its id
     crops
         1: the centre, as `predict` answers; 10: the mean over ten views (section 4.1)
-    device, batch_size, workers
+    device, math, batch_size, workers
         as for `Classifier` and its `answers`
     output
         .csv: a line for each class; .json: everything
@@ -92,7 +93,7 @@ def evaluate(
     outputs.refuse(paths, overwrite)
     dataset = open_labelled(source, classes_are_folders=classes_are_folders)
     with ExitStack() as stack:
-        opened = stack.enter_context(open_models(paths, device))
+        opened = stack.enter_context(open_models(paths, device, math))
         for path, model in zip(paths, opened, strict=True):
             progress.say(headline(path, model))
         ensemble = Ensemble(paths, opened)

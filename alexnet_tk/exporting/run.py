@@ -18,7 +18,8 @@ from alexnet_tk.exporting.pictures import Pictures, has_sample_labels
 from alexnet_tk.exporting.quantization import write_quantized
 from alexnet_tk.exporting.verification import TOLERANCES, Verification, verify
 from alexnet_tk.files import refuse_existing, replacing, sha256
-from alexnet_tk.inference.model import METADATA_PREFIX, ONNX_FORMAT, preprocess_metadata
+from alexnet_tk.inference.model import ONNX_FORMAT, preprocess_metadata
+from alexnet_tk.inference.runtime import METADATA_PREFIX
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.training.checkpoint import Checkpoint
 

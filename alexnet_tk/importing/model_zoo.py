@@ -29,7 +29,7 @@ from alexnet_tk.geometry import (
 )
 from alexnet_tk.importing.onnx_graph import Graph, GraphLayer, UnexpectedGraphError
 from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
-from alexnet_tk.inference.model import METADATA_PREFIX
+from alexnet_tk.inference.runtime import METADATA_PREFIX
 
 MODEL_NAMES: dict[BlockOrder, str] = {"lrn-pool": "bvlc-alexnet", "pool-lrn": "caffenet"}
 

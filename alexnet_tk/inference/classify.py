@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.choices import Crops
+from alexnet_tk.choices import Crops, Math
 from alexnet_tk.errors import UsageError
 from alexnet_tk.inference.model import Model, open_model
 from alexnet_tk.inference.other_models import (
@@ -47,6 +47,8 @@ class Classifier:
         a file that `alexnet-tk export` wrote, or one that is open already
     device
         of a file: "auto", "cpu", "cuda" or "cuda:N"
+    math
+        "exact"; "fast" allows TF32 on CUDA, whose probabilities differ in the third digit
     labels, preprocess
         for a model from elsewhere, whose file says neither: the class names in the order of its outputs, or
         a file with one on each line; "imagenet", "caffe" or a TOML file with the keys of a recipe's
@@ -61,7 +63,7 @@ class Classifier:
     InputError, RecipeError
         the file of labels or of preprocessing can't be used
     UsageError
-        not both of `labels` and `preprocess` where one of these three is given, or no such device
+        not both of `labels` and `preprocess` where one of these three is given, or no such device or math
 
     """
 
@@ -70,6 +72,7 @@ class Classifier:
         model: str | os.PathLike[str] | Model,
         device: str = "auto",
         *,
+        math: Math = "exact",
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         preprocess: str | GivenPreprocess | None = None,
         outputs: str | None = None,
@@ -78,7 +81,7 @@ class Classifier:
         if isinstance(model, Model):
             self.model = model
         elif labels is None and preprocess is None and outputs is None:
-            self.model = open_model(Path(model), device)
+            self.model = open_model(Path(model), device, math)
         elif labels is None or preprocess is None:
             raise UsageError(
                 "--labels and --preprocess go together: a model from elsewhere needs both, as does --outputs"
@@ -86,7 +89,7 @@ class Classifier:
         else:
             names = read_labels(Path(labels)) if isinstance(labels, (str, os.PathLike)) else list(labels)
             read = read_preprocess(preprocess) if isinstance(preprocess, str) else preprocess
-            self.model = open_other_model(Path(model), device, names, read, outputs)
+            self.model = open_other_model(Path(model), device, names, read, math, outputs)
 
     @property
     def device(self) -> Device:

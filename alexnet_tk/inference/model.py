@@ -12,20 +12,21 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from alexnet_tk.choices import ChannelOrder, InputKind
+from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
-from alexnet_tk.inference.session import Device, open_session, reason
+from alexnet_tk.inference.cuda import is_half
+from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
+from alexnet_tk.inference.session import Device, open_session
 from alexnet_tk.preprocess import RGB, Preprocess
 from alexnet_tk.recipe import Recipe
+from alexnet_tk.text import counted
 
 ONNX_FORMAT = "alexnet-tk.onnx/1"
-METADATA_PREFIX = "alexnet_tk."  # of the keys of metadata
 INPUT_NAME = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3, S, S), normalised
 OUTPUT_NAME = "probabilities"  # float32 (batch, classes)
 
 # Of the metadata "preprocess", a published contract; recipes read "color" as their "channel_order".
 PREPROCESS_KEYS = ("resize", "filter", "color", "mean", "std")
-TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Model:
         """The side of a picture as the network takes it, pixels."""
         return self.preprocess.crop
 
+    @property
+    def is_half(self) -> bool:
+        """Whether its products are computed in half precision."""
+        return is_half(self.metadata.get("precision"), self.input.type)
+
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
         step = self.batch or len(pictures)
@@ -103,15 +109,25 @@ class Model:
         try:
             (answers,) = self.session.run([self.output], {self.input.name: self.input.feed(pictures)})
         except Exception as error:
-            raise ModelError(
-                f"the network could not answer for {count} pictures: {reason(error)}; "
-                "a smaller --batch-size needs less memory"
-            ) from error
+            raise ModelError(self._failure(error, count)) from error
         answers = answers.reshape(len(pictures), -1)[:count].astype(np.float32, copy=False)
         return softmax(answers) if self.softmax else answers
 
+    def _failure(self, error: Exception, count: int) -> str:
+        """What went wrong with a batch of `count` pictures, and the next step."""
+        if not is_out_of_memory(error):
+            return (
+                f"the network could not answer for {counted(count, 'picture')} on {self.device.name}: "
+                f"{reason(error)}; `alexnet-tk doctor` tests the device"
+            )
+        cure = f"try --batch-size {count // 2}"
+        if count < 2 or self.batch is not None:
+            others = "`nvidia-smi` lists the programs that use it, " if self.device.is_cuda else ""
+            cure = f"{others}a file of --precision fp16 needs less"
+        return f"{self.device.name} has no memory left for {counted(count, 'picture')} at once; {cure}"
 
-def open_model(path: Path, device: str = "auto") -> Model:
+
+def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     """Open an exported file.
 
     Parameters
@@ -120,6 +136,8 @@ def open_model(path: Path, device: str = "auto") -> Model:
         what `alexnet-tk export` wrote
     device
         "auto": CUDA where it is proven to work, else the CPU; "cpu", "cuda" or "cuda:N": that or an error
+    math
+        "exact", or "fast": on CUDA, products of float32 may be in TF32
 
     Raises
     ------
@@ -129,13 +147,9 @@ def open_model(path: Path, device: str = "auto") -> Model:
         CUDA was asked for and does not work; the message names what is missing
 
     """
-    session, chosen = open_session(path, device)
+    session, chosen = open_session(path, device, math)
     try:
-        metadata = {
-            key.removeprefix(METADATA_PREFIX): json.loads(value)
-            for key, value in session.get_modelmeta().custom_metadata_map.items()
-            if key.startswith(METADATA_PREFIX)
-        }
+        metadata = {key: json.loads(value) for key, value in own_metadata(session).items()}
         if metadata["format"] != ONNX_FORMAT:
             raise ModelError(
                 f"{path} has the format {metadata['format']!r}, this version reads {ONNX_FORMAT!r}; "

@@ -11,8 +11,10 @@ import numpy as np
 import onnxruntime as ort
 
 from alexnet_tk import zoo
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import InputError, ModelError, RecipeError
-from alexnet_tk.inference.model import METADATA_PREFIX, TYPES, Input, Model
+from alexnet_tk.inference.model import Input, Model
+from alexnet_tk.inference.runtime import TYPES, own_metadata
 from alexnet_tk.inference.session import open_session
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import PreprocessRecipe
@@ -101,7 +103,12 @@ def read_labels(file: Path) -> list[str]:
 
 
 def open_other_model(
-    path: Path, device: str, labels: list[str], given: GivenPreprocess, output: str | None = None
+    path: Path,
+    device: str,
+    labels: list[str],
+    given: GivenPreprocess,
+    math: Math = "exact",
+    output: str | None = None,
 ) -> Model:
     """Open a classifier that another tool made.
 
@@ -118,8 +125,8 @@ def open_other_model(
         as `open_session`
 
     """
-    session, chosen = open_session(path, device)
-    if any(key.startswith(METADATA_PREFIX) for key in session.get_modelmeta().custom_metadata_map):
+    session, chosen = open_session(path, device, math, side=given.preprocess.crop)
+    if own_metadata(session):
         raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")
     takes, size, batch = _input(path, session, given)
     preprocess = given.preprocess.with_crop(size)

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TextIO, get_args
 
-from alexnet_tk.choices import Engine
+from alexnet_tk.choices import Engine, Math
 from alexnet_tk.errors import UsageError
 from alexnet_tk.inference.record import Record
 from alexnet_tk.prediction.formats import (
@@ -41,6 +41,7 @@ class Job:
     strict: bool = False
     report: Path | None = None
     device: str = "auto"
+    math: Math = "exact"
     batch_size: int | None = None
     workers: int | None = None
     engine: Engine = "local"

@@ -16,7 +16,6 @@ from alexnet_tk.choices import Arithmetic
 from alexnet_tk.errors import OutputError, PictureError
 from alexnet_tk.files import replacing
 from alexnet_tk.inference.pictures import Picture, name_of, open_picture
-from alexnet_tk.inference.session import arithmetic
 
 # How an output was made that a plan doesn't fit, by the field that differs.
 DIFFERENCES = {
@@ -59,6 +58,7 @@ class Plan:
         *,
         settings: str = "",
         device: str = "cpu",
+        arithmetic: Arithmetic = "exact",
     ) -> "Plan":
         """The plan for these pictures; `model` is the SHA-256 of its file, `device` "cpu" or "cuda"."""
         names, count = hashlib.sha256(), 0
@@ -74,7 +74,7 @@ class Plan:
             batch_size,
             settings,
             device,
-            arithmetic(device),
+            arithmetic,
             images.DECODING_REVISION,
         )
 
@@ -105,9 +105,10 @@ class Plan:
                 f"answers differ in the last digits; give --device {made['device']} to go on, or --overwrite"
             )
         if made["arithmetic"] != self.arithmetic:
+            math = "fast" if made["arithmetic"] == "tf32" else "exact"
             raise OutputError(
                 f"{output} was made with {made['arithmetic']} arithmetic and this run computes with "
-                f"{self.arithmetic}; give --overwrite, or another --output"
+                f"{self.arithmetic}; give --math {math} to go on, or --overwrite"
             )
         revision = made["decoding"]
         if revision == self.decoding:

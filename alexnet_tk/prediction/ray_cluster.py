@@ -17,7 +17,7 @@ import ray.data
 
 from alexnet_tk.errors import ClusterError, DeviceError, UsageError
 from alexnet_tk.inference.pipeline import CPU_BATCH_SIZE, CUDA_BATCH_SIZE
-from alexnet_tk.inference.session import native_log
+from alexnet_tk.inference.runtime import native_log
 from alexnet_tk.machine import usable_cores
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.text import counted, one_line

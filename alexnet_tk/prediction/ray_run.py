@@ -24,6 +24,7 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import AlexnetError, ClusterError, UsageError
 from alexnet_tk.inference import Classifier
 from alexnet_tk.inference.archives import Member
@@ -61,6 +62,7 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
                 pictures,
                 subject.topk,
                 kept,
+                math=subject.math,
                 labels=classifier.labels if job.preprocess else None,
                 preprocess=read_preprocess(job.preprocess) if job.preprocess else None,
                 outputs=job.outputs,
@@ -78,6 +80,7 @@ def answer_parts(
     topk: int,
     parts: Parts,
     *,
+    math: Math = "exact",
     labels: list[str] | None = None,
     preprocess: GivenPreprocess | None = None,
     outputs: str | None = None,
@@ -89,7 +92,7 @@ def answer_parts(
     ----------
     pool
         what `connect` gives
-    model, labels, preprocess, outputs
+    model, math, labels, preprocess, outputs
         as `Classifier`
     pictures
         URLs, or paths as all machines see them; relative ones are seen from the folder this process is in
@@ -127,6 +130,7 @@ def answer_parts(
         preprocess,
         outputs,
         pool.device,
+        math,
         pool.threads,
         parts.plan.batch_size,
         topk,
@@ -171,6 +175,7 @@ class _Work:
     preprocess: GivenPreprocess | None
     outputs: str | None
     device: str
+    math: Math
     threads: int
     batch_size: int
     topk: int
@@ -210,6 +215,7 @@ class _Actor:
             return Classifier(
                 model,
                 self._work.device,
+                math=self._work.math,
                 labels=self._work.labels,
                 preprocess=self._work.preprocess,
                 outputs=self._work.outputs,

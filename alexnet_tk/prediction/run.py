@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, TextIO
 
-from alexnet_tk.choices import Engine
+from alexnet_tk.choices import Engine, Math
 from alexnet_tk.errors import AlexnetError, OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.inference import Record
@@ -42,6 +42,7 @@ def predict(
     strict: bool = False,
     report: str | PathLike[str] | None = None,
     device: str = "auto",
+    math: Math = "exact",
     batch_size: int | None = None,
     workers: int | None = None,
     engine: Engine = "local",
@@ -73,7 +74,7 @@ def predict(
         stop before the first picture that fails
     report
         a page to draw, .html, of the pictures and their answers
-    device, batch_size, workers
+    device, math, batch_size, workers
         as `Classifier` and its `classify` take them; over Ray, `workers` are actors
     engine
         "local": this process; "ray": a cluster, whose output is a folder of Parquet files
@@ -117,6 +118,7 @@ def predict(
         strict=strict,
         report=None if report is None else Path(report),
         device=device,
+        math=math,
         batch_size=batch_size,
         workers=workers,
         engine=engine,
@@ -156,7 +158,7 @@ def _existing(inputs: Sequence[str | PathLike[str]]) -> list[Path]:
 def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
     """Answer in this process."""
     on, pictures = subject.classifier.device, subject.found.paths
-    progress.say(f"device: {on.name} ({on.why})")
+    progress.say(f"device: {on}")
     earlier = earlier_batch_size(job.file) if job.resume and job.file is not None else None
     run = LocalRun(
         subject.classifier,

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import InputError
 from alexnet_tk.files import sha256
 from alexnet_tk.inference import Classifier, Found, find
+from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.sources import read_list
 from alexnet_tk.prediction.job import Job
 from alexnet_tk.prediction.plan import Plan
@@ -24,9 +26,11 @@ class Subject:
     classifier: Classifier
     found: Found
     topk: int
+    math: Math
 
     def plan(self, format: str, batch_size: int, device: str | None = None) -> Plan:
         """What decides the bytes of an output."""
+        device = device or self.classifier.device.kind
         return Plan.of(
             self.sha256,
             self.found.paths,
@@ -34,7 +38,8 @@ class Subject:
             format,
             batch_size,
             settings=self.classifier.settings,
-            device=device or self.classifier.device.kind,
+            device=device,
+            arithmetic=arithmetic(device, self.math, self.classifier.model.is_half),
         )
 
 
@@ -53,7 +58,13 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     device = "cpu" if job.engine == "ray" else job.device  # each actor opens a device of its own
     with ThreadPoolExecutor(1) as threads:
         opening = threads.submit(
-            Classifier, model, device, labels=job.labels, preprocess=job.preprocess, outputs=job.outputs
+            Classifier,
+            model,
+            device,
+            math=job.math,
+            labels=job.labels,
+            preprocess=job.preprocess,
+            outputs=job.outputs,
         )
         found = find(job.inputs, _listed(job))
         if not found.paths:
@@ -71,7 +82,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     topk = min(job.topk, len(classifier.labels))
     if topk < job.topk:
         progress.say(f"the model has {topk} labels: all are given, not {job.topk}")
-    return Subject(model, hashed, classifier, found, topk)
+    return Subject(model, hashed, classifier, found, topk, job.math)
 
 
 def _listed(job: Job) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from alexnet_tk.choices import Math
+from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.model import INPUT_NAME, Input, Model
 from alexnet_tk.inference.session import Device
 from alexnet_tk.network.alexnet import PictureClassifier
@@ -30,7 +32,7 @@ class TorchSession:
             return [self._classifier(pictures).cpu().numpy()]
 
 
-def open_checkpoint(path: Path, device: str = "auto") -> Model:
+def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     """Open a checkpoint as `inference.model.open_model` opens an ONNX file.
 
     Raises
@@ -49,9 +51,11 @@ def open_checkpoint(path: Path, device: str = "auto") -> Model:
     else:
         chosen, why = torch.device("cpu"), why_no_cuda()
     name = f"cuda:{chosen.index or 0}" if chosen.type == "cuda" else "cpu"
+    if chosen.type == "cuda":  # for the whole process: torch has no such setting of a network
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = math == "fast"
     return Model(
         TorchSession(checkpoint.classifier(), chosen),
-        Device(name, why),
+        Device(name, why, arithmetic(name, math, half=False)),
         checkpoint.labels,
         checkpoint.preprocess,
         Input.ours("uint8", checkpoint.preprocess),
