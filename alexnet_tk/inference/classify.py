@@ -19,6 +19,7 @@ from alexnet_tk.inference.other_models import (
 )
 from alexnet_tk.inference.pictures import Decoded, Picture
 from alexnet_tk.inference.pipeline import Answers, answer, choose_batch_size
+from alexnet_tk.inference.ranking import most_probable
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.session import Device
 from alexnet_tk.machine import usable_cores
@@ -157,7 +158,7 @@ class Classifier:
             rows = [each.probabilities for each in pictures if each.probabilities is not None]
             ranks: Iterator[NDArray[np.int64]] = iter(())
             if rows:
-                ranks = iter(np.argsort(-np.stack(rows), axis=1, kind="stable")[:, :topk])
+                ranks = iter(most_probable(np.stack(rows), topk))
             return [self._record(each, ranks) for each in pictures]
 
         return answer(self.model, pictures, records, 1, batch_size, workers, thumbnails)
