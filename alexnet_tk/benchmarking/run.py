@@ -216,7 +216,7 @@ def _time_predict(
 
 def _run_predict(classifier: Classifier, pictures: Sequence[str]) -> tuple[float, Speed]:
     """The pictures/s of `predict` without an output, and where its time went."""
-    run = LocalRun(classifier, pictures, topk=1).write_records(lambda record: None)
+    run = LocalRun(classifier, pictures, topk=1).write_records(lambda records, rows: None)
     return len(pictures) / run.seconds, run.speed
 
 

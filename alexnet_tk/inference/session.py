@@ -18,10 +18,12 @@ from alexnet_tk.choices import Arithmetic
 from alexnet_tk.errors import DeviceError, ModelError, UsageError
 from alexnet_tk.files import placeholder
 
+RUNS_IN_FLIGHT = 2  # on each GPU, so that one batch is copied while another is computed
+
 
 @dataclass(frozen=True)
 class Device:
-    """Where a session computes: "cpu" or "cuda:N", and why there."""
+    """Where a session computes: "cpu", "cuda:N" or, on several GPUs, "cuda:0, cuda:1 …"; and why there."""
 
     name: str
     why: str
@@ -30,6 +32,16 @@ class Device:
     def is_cuda(self) -> bool:
         """Whether it is an NVIDIA GPU."""
         return self.name.startswith("cuda")
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it is; 0 on the CPU."""
+        return self.name.count("cuda:")
+
+    @property
+    def runs(self) -> int:
+        """How many runs of the network it is given at once; 0 on the CPU, where every core has its own."""
+        return RUNS_IN_FLIGHT * self.gpus
 
     @property
     def kind(self) -> str:
