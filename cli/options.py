@@ -15,6 +15,9 @@ Debug = Annotated[
     bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_debug, is_eager=True)
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
+PredictionDevice = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:all.", show_default=True)
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")

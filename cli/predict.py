@@ -10,7 +10,7 @@ from alexnet_tk.choices import Engine
 from alexnet_tk.errors import InputError, UsageError
 from alexnet_tk.prediction.formats import FORMATS, endings
 
-from .options import BatchSize, Debug, Device, Overwrite, Resume, Workers
+from .options import BatchSize, Debug, Overwrite, PredictionDevice, Resume, Workers
 from .screen import Screen, screen
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="For a model from elsewhere: imagenet, caffe or FILE.toml."),
     ] = None,
-    device: Device = "auto",
+    device: PredictionDevice = "auto",
     batch_size: BatchSize = None,
     workers: Workers = None,
     engine: Annotated[

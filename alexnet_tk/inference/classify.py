@@ -47,7 +47,7 @@ class Classifier:
     model
         a file that `alexnet-tk export` wrote, or one that is open already
     device
-        of a file: "auto", "cpu", "cuda" or "cuda:N"
+        of a file: "auto", "cpu", "cuda", "cuda:N", or "cuda:all" for all GPUs of the machine
     labels, preprocess
         for a model from elsewhere, whose file says neither: the class names in the order of its outputs, or
         a file with one on each line; "imagenet", "caffe" or a TOML file with the keys of a recipe's

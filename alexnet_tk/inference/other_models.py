@@ -12,7 +12,7 @@ import onnxruntime as ort
 from alexnet_tk import zoo
 from alexnet_tk.errors import InputError, ModelError, RecipeError
 from alexnet_tk.inference.model import METADATA_PREFIX, TYPES, Input, Model
-from alexnet_tk.inference.session import open_session
+from alexnet_tk.inference.session_pool import as_one, open_sessions
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import PreprocessRecipe
 from alexnet_tk.tables import from_table
@@ -105,10 +105,11 @@ def open_other_model(path: Path, device: str, labels: list[str], given: GivenPre
     ModelError
         the file is one of ours, takes something else, or has another number of outputs than there are labels
     DeviceError
-        as `open_session`
+        as `open_sessions`
 
     """
-    session, chosen = open_session(path, device)
+    sessions, chosen = open_sessions(path, device)
+    session = sessions[0]
     if any(key.startswith(METADATA_PREFIX) for key in session.get_modelmeta().custom_metadata_map):
         raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")
     takes, size, batch = _input(path, session, given)
@@ -125,7 +126,7 @@ def open_other_model(path: Path, device: str, labels: list[str], given: GivenPre
             f"give it a resize of at least {size}"
         )
     output = _output(path, session, len(labels))
-    model = Model(session, chosen, labels, preprocess, takes, batch, {}, output)
+    model = Model(as_one(sessions), chosen, labels, preprocess, takes, batch, {}, output)
     return _with_softmax(path, model)
 
 

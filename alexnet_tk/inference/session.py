@@ -79,7 +79,7 @@ def open_session(path: Path, device: str = "auto") -> tuple[ort.InferenceSession
     if (kind := placeholder(path)) is not None:
         raise ModelError(f"{path} is {kind}")
     if device != "auto" and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda or cuda:N")
+        raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda, cuda:N or cuda:all")
     why = "asked for"
     if device != "cpu":
         index = int(device.partition(":")[2] or 0)
