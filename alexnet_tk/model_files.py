@@ -5,7 +5,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from alexnet_tk.choices import Math
+from alexnet_tk.errors import UsageError
 from alexnet_tk.inference.model import Model, open_model
+from alexnet_tk.inference.session_pool import ALL_GPUS
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -25,6 +27,8 @@ def open_models(paths: Sequence[Path], device: str = "auto", math: Math = "exact
         no such file, or not a file of alexnet-tk
     DeviceError
         CUDA was asked for and does not work
+    UsageError
+        "cuda:all" for a checkpoint, which computes on one GPU
 
     """
     with ExitStack() as stack:
@@ -43,6 +47,11 @@ def headline(path: Path, model: Model) -> str:
 def _open(path: Path, device: str, math: Math) -> Model:
     if not is_checkpoint(path):
         return open_model(path, device, math)
+    if device == ALL_GPUS:
+        raise UsageError(
+            f"{path} is a checkpoint, and --device {ALL_GPUS} is for ONNX files; make one with "
+            "`alexnet-tk export`"
+        )
     from alexnet_tk.training.torch_session import open_checkpoint
 
     return open_checkpoint(path, device, math)

@@ -9,7 +9,7 @@ import typer
 
 from alexnet_tk.text import counted, printable
 
-from .options import Debug, Math, Overwrite
+from .options import Debug, Math, Overwrite, PredictionDevice
 from .screen import new_console, screen
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def benchmark(
     compare: Annotated[
         Path | None, typer.Option(metavar="OTHER", help="Another model, measured in turn with the first.")
     ] = None,
+    device: PredictionDevice = "auto",
     math: Math = "exact",
     output: Annotated[Path | None, typer.Option(metavar="F.json", help="Write everything.")] = None,
     overwrite: Overwrite = False,
@@ -43,7 +44,14 @@ def benchmark(
 
     with screen() as show:
         figures = measure(
-            model, folder, compare=compare, math=math, output=output, overwrite=overwrite, progress=show
+            model,
+            folder,
+            compare=compare,
+            device=device,
+            math=math,
+            output=output,
+            overwrite=overwrite,
+            progress=show,
         )
     console = new_console(sys.stdout, None if sys.stdout.isatty() else WIDTH)
     console.print(_fitting_table(figures, console))
@@ -103,7 +111,8 @@ def _lines(figures: "Benchmark") -> Iterator[str]:
     from alexnet_tk.benchmarking import MedianRange
 
     names = [f"{letter}, {model}" for letter, model in zip("AB", figures.models, strict=False)]
-    yield f"{figures.cores} cores, each with batches of its own; pictures/s: the median of the rounds"
+    gpus = ", GPUs with two at a time" if any(each.device != "cpu" for each in figures.networks) else ""
+    yield f"{figures.cores} cores, each with batches of its own{gpus}; pictures/s: the median of the rounds"
     yield "MB: the growth of the process at its peak"
     for timing in figures.predictions:
         rate, network, decoding = (

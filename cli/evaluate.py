@@ -8,7 +8,7 @@ import typer
 from alexnet_tk.choices import Crops
 from alexnet_tk.errors import UsageError
 
-from .options import BatchSize, ClassesAreFolders, Debug, Device, Math, Overwrite, Workers
+from .options import BatchSize, ClassesAreFolders, Debug, Math, Overwrite, PredictionDevice, Workers
 from .screen import screen
 
 
@@ -33,7 +33,7 @@ def evaluate(
         Path | None, typer.Option(metavar="F.html", help="Write a page of the pictures and their answers.")
     ] = None,
     overwrite: Overwrite = False,
-    device: Device = "auto",
+    device: PredictionDevice = "auto",
     math: Math = "exact",
     batch_size: BatchSize = None,
     workers: Workers = None,

@@ -21,6 +21,9 @@ Math = Annotated[
     choices.Math,
     typer.Option(help="Of float32 on CUDA: exact, or fast, which allows TF32.", show_default=True),
 ]
+PredictionDevice = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:all.", show_default=True)
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Threads. \\[default: one for each usable core]")

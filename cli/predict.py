@@ -10,7 +10,7 @@ from alexnet_tk.choices import Engine
 from alexnet_tk.errors import InputError, UsageError
 from alexnet_tk.prediction.formats import FORMATS, endings
 
-from .options import BatchSize, Debug, Device, Math, Overwrite, Resume, Workers
+from .options import BatchSize, Debug, Math, Overwrite, PredictionDevice, Resume, Workers
 from .screen import Screen, screen
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def predict(
         str | None,
         typer.Option(metavar="NAME", help="For a model from elsewhere: which of several outputs to read."),
     ] = None,
-    device: Device = "auto",
+    device: PredictionDevice = "auto",
     math: Math = "exact",
     batch_size: BatchSize = None,
     workers: Workers = None,

@@ -93,7 +93,9 @@ def test_how_often_another_runs_median_lies_outside() -> None:
     assert formula(run.PREDICT_ROUNDS) == pytest.approx(0.029, abs=5e-4)
 
 
-@pytest.mark.parametrize(("device", "threads"), [("cpu", usable_cores()), ("cuda:0", 1)])
+@pytest.mark.parametrize(
+    ("device", "threads"), [("cpu", usable_cores()), ("cuda:0", 2), ("cuda:0, cuda:1", 4)]
+)
 def test_a_network_alone_is_run_by_as_many_threads_as_predict_has(device: str, threads: int) -> None:
     model, session = sleeping(0.02, device)
     rate, latencies = network_alone(model, 4, 0.1)

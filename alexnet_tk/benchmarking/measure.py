@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 def network_alone(model: Model, batch_size: int, seconds: float) -> tuple[float, list[float]]:
     """Run the network on random pictures, for about `seconds` but at least once per thread.
 
-    On a CPU every core runs batches of its own, as it does for `predict`; a GPU is fed by one thread.
+    On a CPU every core runs batches of its own, and a GPU is given two at a time, as for `predict`.
 
     Returns
     -------
@@ -36,8 +36,7 @@ def network_alone(model: Model, batch_size: int, seconds: float) -> tuple[float,
             latencies.append(time.perf_counter() - started)
         return latencies
 
-    threads = usable_cores() if model.device.name == "cpu" else 1
-    by_thread = _in_threads(run_batches, threads)
+    by_thread = _in_threads(run_batches, model.device.runs or usable_cores())
     # Threads end at different times, so each has a rate of its own.
     rate = sum(batch_size * len(latencies) / sum(latencies) for latencies in by_thread)
     return rate, [latency for latencies in by_thread for latency in latencies]

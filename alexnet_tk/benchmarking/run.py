@@ -52,12 +52,13 @@ def benchmark(
     folder: str | os.PathLike[str] | None = None,
     *,
     compare: str | os.PathLike[str] | None = None,
+    device: str = "auto",
     math: Math = "exact",
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress = SILENCE,
 ) -> Benchmark:
-    """Measure how fast a model answers: on the CPU, and on CUDA where it is proven to work.
+    """Measure how fast a model answers: on the CPU, and on CUDA where it works or is asked for.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def benchmark(
         checkpoints or ONNX files; the second is measured in turn with the first
     folder
         pictures on which `predict` is measured, too: at most 1,000 of them, evenly spaced
+    device
+        as for `Classifier`; with "cpu", the CPU alone is measured
     math
         "exact"; "fast" allows TF32 on CUDA
     output
@@ -77,7 +80,9 @@ def benchmark(
     Raises
     ------
     UsageError
-        an output with another ending, a model compared with itself
+        an output with another ending, a model compared with itself, no such device
+    DeviceError
+        CUDA was asked for and does not work
     CheckpointError, ModelError
         a model that can't be used
     InputError
@@ -91,7 +96,7 @@ def benchmark(
     _refuse(models, output, overwrite)
     pictures = [] if folder is None else _pictures(Path(folder))
     with ExitStack() as stack:
-        opened = [each for path in models for each in _open(path, math, stack, progress)]
+        opened = [each for path in models for each in _open(path, device, math, stack, progress)]
         if pictures and not any(_is_readable(path, opened[0].model) for path in pictures):
             raise _unreadable(pictures)
         _time_networks(opened, progress)
@@ -134,10 +139,10 @@ def _unreadable(pictures: Sequence[str]) -> InputError:
     )
 
 
-def _open(path: Path, math: Math, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
-    """The model on the CPU and, where it works, on CUDA after that."""
+def _open(path: Path, device: str, math: Math, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
+    """The model on the CPU and, where that is the device, on CUDA after that."""
     memory = _resident_memory()
-    (model,) = stack.enter_context(open_models([path], math=math))
+    (model,) = stack.enter_context(open_models([path], device, math))
     progress.say(headline(path, model))
     if model.device.name == "cpu":
         return [_warm_up(path, model, BATCH_SIZES, memory)]
@@ -220,7 +225,7 @@ def _time_predict(
 
 def _run_predict(classifier: Classifier, pictures: Sequence[str]) -> tuple[float, Speed]:
     """The pictures/s of `predict` without an output, and where its time went."""
-    run = LocalRun(classifier, pictures, topk=1).write_records(lambda record: None)
+    run = LocalRun(classifier, pictures, topk=1).write_records(lambda records, rows: None)
     return len(pictures) / run.seconds, run.speed
 
 

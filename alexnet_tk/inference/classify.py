@@ -1,7 +1,7 @@
 """Pictures in, answers out, in order: what `predict`, `evaluate` and Python callers ask."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from alexnet_tk.inference.other_models import (
     read_preprocess,
 )
 from alexnet_tk.inference.pictures import Decoded, Picture
-from alexnet_tk.inference.pipeline import Answers, answer, choose_batch_size
+from alexnet_tk.inference.pipeline import Answers, Result, answer, choose_batch_size, one_by_one
+from alexnet_tk.inference.ranking import most_probable
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.session import Device
 from alexnet_tk.machine import usable_cores
@@ -37,16 +38,16 @@ class Answer:
 class Classifier:
     """An exported network, ready to answer.
 
-    On the CPU each worker thread decodes a batch and runs it on one core of its own, which beats
-    one session with many threads behind a pool of decoders. On CUDA the workers decode ahead and the
-    caller's thread feeds the device, always with the same batch shape.
+    Each worker thread decodes a batch, runs it and makes its records. On the CPU it runs the batch on one
+    core of its own, which beats one session with many threads behind a pool of decoders. On CUDA the workers
+    take turns at the device, always with the same batch shape.
 
     Parameters
     ----------
     model
         a file that `alexnet-tk export` wrote, or one that is open already
     device
-        of a file: "auto", "cpu", "cuda" or "cuda:N"
+        of a file: "auto", "cpu", "cuda", "cuda:N", or "cuda:all" for all GPUs of the machine
     math
         "exact"; "fast" allows TF32 on CUDA, whose probabilities differ in the third digit
     labels, preprocess
@@ -162,16 +163,37 @@ class Classifier:
         an iterator; only a few batches are in memory, however many pictures there are
 
         """
+        batches = self.batches(
+            pictures, topk, list, batch_size=batch_size, workers=workers, thumbnails=thumbnails
+        )
+        return one_by_one(batches)
+
+    def batches(
+        self,
+        pictures: Picture | Iterable[Picture],
+        topk: int,
+        then: Callable[[list[Record]], Result],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        thumbnails: bool = False,
+    ) -> Answers[Result]:
+        """As `classify`, with a result for each batch: what `then` makes of its records.
+
+        `then` is called in the worker threads, in several of them at once.
+        """
         topk = min(topk, len(self.labels))
 
-        def records(pictures: list[Decoded]) -> list[Record]:
-            rows = [each.probabilities for each in pictures if each.probabilities is not None]
-            ranks: Iterator[NDArray[np.int64]] = iter(())
-            if rows:
-                ranks = iter(np.argsort(-np.stack(rows), axis=1, kind="stable")[:, :topk])
-            return [self._record(each, ranks) for each in pictures]
+        def finish(pictures: list[Decoded]) -> Result:
+            best: Iterator[tuple[list[int], list[float]]] = iter(())
+            if rows := [each.probabilities for each in pictures if each.probabilities is not None]:
+                probabilities = np.stack(rows)  # (N, classes)
+                classes = most_probable(probabilities, topk)  # (N, topk)
+                values = np.take_along_axis(probabilities, classes, axis=1)
+                best = zip(classes.tolist(), values.tolist(), strict=True)
+            return then([self._record(each, best) for each in pictures])
 
-        return answer(self.model, pictures, records, 1, batch_size, workers, thumbnails)
+        return answer(self.model, pictures, finish, 1, batch_size, workers, thumbnails)
 
     def answers(
         self,
@@ -200,14 +222,13 @@ class Classifier:
                 for each in pictures
             ]
 
-        return answer(self.model, pictures, answers, crops, batch_size, workers, thumbnails)
+        batches = answer(self.model, pictures, answers, crops, batch_size, workers, thumbnails)
+        return one_by_one(batches)
 
-    def _record(self, picture: Decoded, ranks: Iterator[NDArray[np.int64]]) -> Record:
-        """The record of a picture; `ranks` gives the best classes of each picture that was answered."""
+    def _record(self, picture: Decoded, best: Iterator[tuple[list[int], list[float]]]) -> Record:
+        """The record of a picture; `best` gives classes and probabilities of each that was answered."""
         if picture.probabilities is None:
             return Record(picture.path, picture.error)
-        best = next(ranks)
-        labels = tuple(self.labels[index] for index in best)
-        return Record(
-            picture.path, "", labels, tuple(picture.probabilities[best].tolist()), picture.thumbnail
-        )
+        classes, probabilities = next(best)
+        labels = tuple([self.labels[each] for each in classes])
+        return Record(picture.path, "", labels, tuple(probabilities), picture.thumbnail)

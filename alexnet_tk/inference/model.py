@@ -6,7 +6,7 @@ This module also holds the names that export/onnx.py writes and prediction reads
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -16,7 +16,8 @@ from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.cuda import is_half
 from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
-from alexnet_tk.inference.session import Device, open_session
+from alexnet_tk.inference.session import Device
+from alexnet_tk.inference.session_pool import Session, as_one, open_sessions
 from alexnet_tk.preprocess import RGB, Preprocess
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.text import counted
@@ -62,13 +63,6 @@ class Input:
         if self.channel_order == "BGR":
             x = x[..., ::-1]
         return np.ascontiguousarray(x if self.layout == "NHWC" else x.transpose(0, 3, 1, 2))
-
-
-class Session(Protocol):
-    """What computes: ONNX Runtime's session, or one with the same method."""
-
-    def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
-        """An array for each output."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +129,8 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     path
         what `alexnet-tk export` wrote
     device
-        "auto": CUDA where it is proven to work, else the CPU; "cpu", "cuda" or "cuda:N": that or an error
+        "auto": CUDA where it is proven to work, else the CPU; "cpu", "cuda", "cuda:N" or, for all GPUs of the
+        machine, "cuda:all": that or an error
     math
         "exact", or "fast": on CUDA, products of float32 may be in TF32
 
@@ -147,7 +142,8 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
         CUDA was asked for and does not work; the message names what is missing
 
     """
-    session, chosen = open_session(path, device, math)
+    sessions, chosen = open_sessions(path, device, math)
+    session = sessions[0]
     try:
         metadata = {key: json.loads(value) for key, value in own_metadata(session).items()}
         if metadata["format"] != ONNX_FORMAT:
@@ -176,7 +172,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes)
     batch = session.get_inputs()[0].shape[0]
     return Model(
-        session,
+        as_one(sessions),
         chosen,
         labels,
         preprocess,

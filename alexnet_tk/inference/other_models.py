@@ -15,7 +15,7 @@ from alexnet_tk.choices import Math
 from alexnet_tk.errors import InputError, ModelError, RecipeError
 from alexnet_tk.inference.model import Input, Model
 from alexnet_tk.inference.runtime import TYPES, own_metadata
-from alexnet_tk.inference.session import open_session
+from alexnet_tk.inference.session_pool import as_one, open_sessions
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import PreprocessRecipe
 from alexnet_tk.tables import from_table
@@ -122,10 +122,11 @@ def open_other_model(
         the file is one of ours, takes something else, has another number of outputs than there are labels,
         or no such `output`
     DeviceError
-        as `open_session`
+        as `open_sessions`
 
     """
-    session, chosen = open_session(path, device, math, side=given.preprocess.crop)
+    sessions, chosen = open_sessions(path, device, math, side=given.preprocess.crop)
+    session = sessions[0]
     if own_metadata(session):
         raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")
     takes, size, batch = _input(path, session, given)
@@ -142,7 +143,7 @@ def open_other_model(
             f"give it a resize of at least {size}"
         )
     name = _output(path, session, len(labels), output)
-    model = Model(session, chosen, labels, preprocess, takes, batch, {}, name)
+    model = Model(as_one(sessions), chosen, labels, preprocess, takes, batch, {}, name)
     return _with_softmax(path, model)
 
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import closing
 from math import ceil
+from threading import Semaphore
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -57,7 +58,7 @@ class Answers(Iterator[Result], Generic[Result]):
 def answer(
     model: Model,
     pictures: Picture | Iterable[Picture],
-    finish: Callable[[list[Decoded]], list[Result]],
+    finish: Callable[[list[Decoded]], Result],
     crops: Crops,
     batch_size: int | None,
     workers: int | None,
@@ -65,32 +66,49 @@ def answer(
 ) -> Answers[Result]:
     """Send pictures through the network, batch by batch, in worker threads.
 
-    On the CPU each worker decodes a batch and runs it; on CUDA the workers decode ahead and the caller's
-    thread runs the network. `finish` makes the results of a batch, in the thread that runs the network.
-    The other arguments are those of `Classifier.answers`.
+    Each worker decodes a batch, runs it and finishes it, so the caller's thread only takes results. On the
+    CPU a worker runs its batch on its own core. On CUDA there are more workers than cores, because some wait:
+    `Device.runs` of them use the device, so that it has the next batch when it is done with one. All batches
+    have the same shape there. `finish` makes the result of a batch, in several threads at once. The other
+    arguments are those of `Classifier.answers`.
     """
     workers = workers or usable_cores()
     pictures = each_of(pictures)
     count = len(pictures) if isinstance(pictures, Sized) else None
     views = batch_size or choose_batch_size(model, count and count * crops, workers)
     size = max(1, views // crops)  # pictures of a batch
-    speed = Speed(workers, views, model.device.is_cuda, model.metadata.get("precision"))
+    runs = model.device.runs
+    speed = Speed(workers, views, runs, model.metadata.get("precision"))
     batches = in_batches(((name_of(each, i), each) for i, each in enumerate(pictures)), size)
+    turns = Semaphore(runs or workers)
 
-    def work(named: list[tuple[str, Picture]]) -> tuple[Batch, list[Result] | None]:
+    def work(named: list[tuple[str, Picture]]) -> tuple[Batch, Result]:
         batch = _decode(model, named, crops, thumbnails)
-        return batch, None if model.device.is_cuda else _finish(model, batch, crops, finish)
+        _run(model, batch, crops, turns, pad_to=size if model.device.is_cuda else 0)
+        begun = time.perf_counter()
+        result = finish(batch.pictures)
+        batch.infer += time.perf_counter() - begun
+        return batch, result
 
     def results() -> Generator[Result]:
         # Closed when the caller has had enough, and not when the garbage collector runs, in any thread.
-        with closing(parallel_map(work, batches, workers)) as worked:
-            for batch, finished in worked:
-                if finished is None:
-                    finished = _finish(model, batch, crops, finish, pad_to=size)
+        with closing(parallel_map(work, batches, workers + runs)) as worked:
+            for batch, result in worked:
                 speed.add(batch.read, batch.decode, batch.infer)
-                yield from finished
+                yield result
 
     return Answers(results(), speed)
+
+
+def one_by_one(batches: Answers[list[Result]]) -> Answers[Result]:
+    """The results of all batches, of which each is a list."""
+
+    def results() -> Generator[Result]:
+        with closing(batches):
+            for batch in batches:
+                yield from batch
+
+    return Answers(results(), batches.speed)
 
 
 def choose_batch_size(model: Model, pictures: int | None, workers: int) -> int:
@@ -107,10 +125,10 @@ def choose_batch_size(model: Model, pictures: int | None, workers: int) -> int:
     largest = max(1, largest)
     if not pictures:
         return largest
-    runners = 1 if model.device.is_cuda else workers  # threads that run the network
+    computing = model.device.gpus or workers  # GPUs, or cores
 
     def longest_share(size: int) -> float:
-        return ceil(ceil(pictures / size) / runners) * (size + RUN_COST)
+        return ceil(ceil(pictures / size) / computing) * (size + RUN_COST)
 
     return min(range(largest, 0, -1), key=longest_share)
 
@@ -143,30 +161,27 @@ def _views(source: images.Source, preprocess: Preprocess, crops: Crops) -> NDArr
     return images.ten_crops(images.load(source, preprocess.uncropped), preprocess.crop)
 
 
-def _finish(
-    model: Model,
-    batch: Batch,
-    crops: Crops,
-    finish: Callable[[list[Decoded]], list[Result]],
-    pad_to: int = 0,
-) -> list[Result]:
-    """Run the network; padding keeps the batch shape that CUDA has prepared for."""
+def _run(model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int) -> None:
+    """Run the network when it is this batch's turn; padding keeps the shape that CUDA has prepared for."""
     begun = time.perf_counter()
     decoded = [each for each in batch.pictures if each.views is not None]
     views = [each.views for each in decoded if each.views is not None]
-    if views:
-        blank = [np.zeros_like(views[0])] * (pad_to - len(views))
-        rows = model.run(np.concatenate(views + blank))[: len(views) * crops]
-        if crops > 1:
-            rows = rows.reshape(len(views), crops, -1).mean(axis=1)
-        finite = np.asarray(np.isfinite(rows).all(axis=1))
-        for picture, row, is_finite in zip(decoded, rows, finite, strict=True):
-            picture.views = None
-            if is_finite:
-                picture.probabilities = row
-            else:
-                picture.error = "the network's answer is not a number"
-                picture.thumbnail = b""
-    results = finish(batch.pictures)
-    batch.infer = time.perf_counter() - begun
-    return results
+    if not views:
+        return
+    blank = [np.zeros_like(views[0])] * (pad_to - len(views))
+    stacked = np.concatenate(views + blank)  # (N · crops, S, S, 3)
+    waiting = time.perf_counter()
+    with turns:
+        waited = time.perf_counter() - waiting
+        rows = model.run(stacked)[: len(views) * crops]
+    if crops > 1:
+        rows = rows.reshape(len(views), crops, -1).mean(axis=1)
+    finite = np.asarray(np.isfinite(rows).all(axis=1))
+    for picture, row, is_finite in zip(decoded, rows, finite, strict=True):
+        picture.views = None
+        if is_finite:
+            picture.probabilities = row
+        else:
+            picture.error = "the network's answer is not a number"
+            picture.thumbnail = b""
+    batch.infer = time.perf_counter() - begun - waited

@@ -13,10 +13,12 @@ from alexnet_tk.files import placeholder
 from alexnet_tk.inference.cuda import open_on_cuda
 from alexnet_tk.inference.runtime import create_session
 
+RUNS_IN_FLIGHT = 2  # on each GPU, so that one batch is copied while another is computed
+
 
 @dataclass(frozen=True)
 class Device:
-    """Where a session computes: "cpu" or "cuda:N", why there, and how."""
+    """Where a session computes, why there, and how: "cpu", "cuda:N", or several GPUs as "cuda:0, cuda:1"."""
 
     name: str
     why: str
@@ -26,6 +28,16 @@ class Device:
     def is_cuda(self) -> bool:
         """Whether it is an NVIDIA GPU."""
         return self.name.startswith("cuda")
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs it is; 0 on the CPU."""
+        return self.name.count("cuda:")
+
+    @property
+    def runs(self) -> int:
+        """How many runs of the network it is given at once; 0 on the CPU, where every core has its own."""
+        return RUNS_IN_FLIGHT * self.gpus
 
     @property
     def kind(self) -> str:
@@ -90,6 +102,6 @@ def open_session(
 def check_device(device: str, math: Math) -> None:
     """Raise `UsageError` for a word that is no device or no math."""
     if device != "auto" and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda or cuda:N")
+        raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda, cuda:N or cuda:all")
     if math not in get_args(Math):
         raise UsageError(f"--math is {math!r}; it must be {' or '.join(get_args(Math))}")

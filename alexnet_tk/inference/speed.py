@@ -12,7 +12,7 @@ class Speed:
 
     workers: int
     batch_size: int
-    cuda: bool = False  # then one thread runs the network, while the workers read and decode
+    runs: int = 0  # of the network at once, on GPUs, while the workers read and decode; 0: on a CPU
     precision: str | None = None  # of the ONNX file, where it says
     read: float = 0.0
     decode: float = 0.0
@@ -32,7 +32,7 @@ class Speed:
         busy = {
             "read": self.read / self.workers,
             "decode": self.decode / self.workers,
-            "infer": self.infer if self.cuda else self.infer / self.workers,
+            "infer": self.infer / (self.runs or self.workers),
             "write": self.write,
         }
         return max(busy, key=lambda stage: busy[stage])
@@ -40,7 +40,7 @@ class Speed:
     def advice(self) -> str:
         """What would make the run faster."""
         if self.bound() == "infer":
-            if self.cuda:
+            if self.runs:
                 return "a larger --batch-size, or a file of --precision fp16"
             int8 = "" if self.precision in ("int8", None) else "a file of --precision int8 --lrn decomposed, "
             return f"{int8}more cores or a GPU"

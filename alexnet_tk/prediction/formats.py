@@ -37,7 +37,7 @@ class RowFormat(Format):
 
     @abstractmethod
     def row(self, record: "Record", topk: int) -> bytes:
-        """A record."""
+        """A record; called in several threads at once, in any order."""
 
 
 @dataclass(frozen=True)

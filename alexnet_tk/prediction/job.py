@@ -59,6 +59,13 @@ class Job:
             return OutputFile(self.file, self.format)
         return None
 
+    @property
+    def rows(self) -> RowFormat | None:
+        """The format of what is written as answers come: a journal's, where the output can't grow."""
+        if (file := self.resumable) is not None:
+            return file.rows
+        return self.format if self.output is not None and isinstance(self.format, RowFormat) else None
+
 
 def choose_format(name: str | None, output: object) -> Format:
     """The format of that name, else the one that the output's ending stands for; CSV for a stream.

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from itertools import islice
 
 from alexnet_tk.errors import InputError
 from alexnet_tk.inference import Classifier, Record
@@ -20,6 +19,8 @@ class LocalRun:
     ----------
     classifier, pictures, topk, batch_size, workers, thumbnails
         as `Classifier.classify` takes them
+    row
+        makes what is written of a record, in the worker threads; None: nothing is
 
     """
 
@@ -29,34 +30,43 @@ class LocalRun:
         pictures: Sequence[str],
         topk: int,
         *,
+        row: Callable[[Record], bytes] | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
         thumbnails: bool = False,
     ) -> None:
         self.classifier, self.pictures, self.topk = classifier, pictures, topk
+        self.row = row
         self.workers = workers or usable_cores()
         self.batch_size = batch_size or classifier.batch_size(len(pictures), self.workers)
         self.thumbnails = thumbnails
         self.totals = Totals()
         self.seconds = 0.0
-        self.speed = Speed(self.workers, self.batch_size, classifier.device.is_cuda, classifier.precision)
+        self.speed = Speed(self.workers, self.batch_size, classifier.device.runs, classifier.precision)
 
     def write_records(
-        self, write: Callable[[Record], None], *, skip: int = 0, strict: bool = False
+        self,
+        write: Callable[[list[Record], list[bytes]], None],
+        *,
+        skip: int = 0,
+        strict: bool = False,
+        singly: bool = False,
     ) -> "LocalRun":
-        """Hand a record for each picture to `write`, in order, as they come.
+        """Hand a record for each picture, and its row, to `write`, in order, as they come.
 
-        Ctrl-C and SIGTERM end it between two records; a second one ends it at once.
+        Ctrl-C and SIGTERM end it between two calls of `write`; a second one ends it at once.
 
         Parameters
         ----------
         write
-            is called in this thread
+            is called in this thread, with the records of a batch, or a part of them, and their rows
         skip
             the number of pictures that were answered before. Batches are cut as if they were not, since
             another cut may change the last digit of a probability
         strict
             stop before the first picture that fails, so that a later run can go on there
+        singly
+            `write` receives one record at a time
 
         Raises
         ------
@@ -66,24 +76,43 @@ class LocalRun:
         """
         begun = time.perf_counter()
         start = skip - skip % self.batch_size
-        records = self.classifier.classify(
+        batches = self.classifier.batches(
             self.pictures[start:],
             self.topk,
+            self._rows,
             batch_size=self.batch_size,
             workers=self.workers,
             thumbnails=self.thumbnails,
         )
-        self.speed = records.speed
+        self.speed = batches.speed
+        known = skip - start  # records of the first batch
         try:
-            with deferred() as interrupt, closing(records):
-                for record in islice(records, skip - start, None):
-                    stop(interrupt.number)
-                    if strict and record.error:
-                        raise InputError(f"{record.path}: {record.error}; stopped there, as --strict asks")
-                    writing = time.perf_counter()
-                    write(record)
-                    self.speed.write += time.perf_counter() - writing
-                    self.totals.add(record.error)
+            with deferred() as interrupt, closing(batches):
+                for records, rows in batches:
+                    end = len(records)
+                    if strict:
+                        end = next((i for i in range(known, end) if records[i].error), end)
+                    size = 1 if singly else max(1, end - known)
+                    for first in range(known, end, size):
+                        stop(interrupt.number)
+                        self._write(write, records[first : first + size], rows[first : first + size])
+                    if end < len(records):
+                        failed = records[end]
+                        raise InputError(f"{failed.path}: {failed.error}; stopped there, as --strict asks")
+                    known = 0
         finally:
             self.seconds = time.perf_counter() - begun
         return self
+
+    def _rows(self, records: list[Record]) -> tuple[list[Record], list[bytes]]:
+        """The records of a batch and what is written of them."""
+        return records, [] if self.row is None else [self.row(each) for each in records]
+
+    def _write(
+        self, write: Callable[[list[Record], list[bytes]], None], records: list[Record], rows: list[bytes]
+    ) -> None:
+        writing = time.perf_counter()
+        write(records, rows)
+        self.speed.write += time.perf_counter() - writing
+        for record in records:
+            self.totals.add(record.error)

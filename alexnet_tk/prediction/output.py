@@ -7,13 +7,12 @@ from pathlib import Path
 
 from alexnet_tk.errors import OutputError
 from alexnet_tk.files import refuse_existing, replacing
-from alexnet_tk.inference.record import Record
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
 from alexnet_tk.prediction.plan import Plan
 from alexnet_tk.text import one_line
 
-Write = Callable[[Record], None]
+Write = Callable[[bytes], None]
 
 
 class OutputFile:
@@ -45,7 +44,7 @@ class OutputFile:
     def open(
         self, plan: Plan, resume: bool, pictures: Sequence[str] | None = None
     ) -> Iterator[tuple[Totals, Write]]:
-        """Count what the output holds already, nothing unless `resume`, and write further records.
+        """Count what the output holds already, nothing unless `resume`, and write rows of `self.rows`.
 
         `pictures` are those of the plan; given, what the output holds must be the answers for the first of
         them. When the block ends well, the output is complete; else what was written can be resumed.
@@ -60,7 +59,7 @@ class OutputFile:
         if resume and (file.exists() or self.path.exists()):
             before = self.take_up(plan, pictures)
             if not file.exists():  # complete
-                yield before, lambda record: None
+                yield before, lambda rows: None
                 return
         else:
             file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan
@@ -68,14 +67,14 @@ class OutputFile:
             file.write_bytes(b"")
         with self._writing(), file.open("ab") as stream:
 
-            def append(content: bytes) -> None:
+            def append(rows: bytes) -> None:
                 with self._writing():
-                    stream.write(content)
+                    stream.write(rows)
                     stream.flush()
 
             if stream.tell() == 0:
                 append(self.rows.header(plan.topk))
-            yield before, lambda record: append(self.rows.row(record, plan.topk))
+            yield before, append
         if isinstance(self.format, WholeFormat):
             with file.open("rb") as journal, replacing(self.path) as part:
                 self.format.write(JSON_LINES.records(journal, plan.topk), part, plan.topk)

@@ -12,7 +12,7 @@ from alexnet_tk.errors import AlexnetError, OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Outcome, Totals
-from alexnet_tk.prediction.formats import Format, RowFormat
+from alexnet_tk.prediction.formats import Format
 from alexnet_tk.prediction.job import Job, choose_format, refuse_contradictions
 from alexnet_tk.prediction.local import LocalRun
 from alexnet_tk.prediction.output import Write
@@ -160,10 +160,17 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
     on, pictures = subject.classifier.device, subject.found.paths
     progress.say(f"device: {on}")
     earlier = earlier_batch_size(job.file) if job.resume and job.file is not None else None
+    format, topk = job.rows, subject.topk
+
+    def row(record: Record) -> bytes:
+        assert format is not None, "else no rows are made"
+        return format.row(record.top(topk), topk)
+
     run = LocalRun(
         subject.classifier,
         pictures,
-        subject.topk if job.report is None else max(subject.topk, REPORT_RANKS),
+        topk if job.report is None else max(topk, REPORT_RANKS),
+        row=None if format is None else row,
         batch_size=job.batch_size or earlier,
         workers=job.workers,
         thumbnails=job.report is not None,
@@ -174,24 +181,27 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
         return Outcome(subject.found, before, run.totals, run.seconds, run.speed, records)
 
     with ExitStack() as stack:
-        before, write = stack.enter_context(_writer(job, subject, run.batch_size, records))
+        before, write = stack.enter_context(_writer(job, subject, run.batch_size))
         add_to_page = None
         if job.report is not None:
             page = draw_report(job.report, str(subject.model), subject.found.ignored)
             add_to_page = stack.enter_context(page)
 
-        def take(record: Record) -> None:
+        def take(batch: list[Record], rows: list[bytes]) -> None:
             if add_to_page is not None:
-                add_to_page(record)
-            record = record.top(subject.topk)
+                for record in batch:
+                    add_to_page(record)
             if job.on_record is not None:
-                job.on_record(record)
-            write(record)  # last: what is written is what has been answered
-            progress.advance(1)
+                for record in batch:
+                    job.on_record(record.top(topk))
+            elif job.output is None:
+                records.extend(record.top(topk) for record in batch)
+            write(b"".join(rows))  # last: what is written is what has been answered
+            progress.advance(len(batch))
 
         before.begin(progress, str(job.output), len(pictures))
         try:
-            run.write_records(take, skip=before.pictures, strict=job.strict)
+            run.write_records(take, skip=before.pictures, strict=job.strict, singly=job.on_record is not None)
         except (AlexnetError, KeyboardInterrupt, SystemExit):
             outcome().tell(progress)
             raise
@@ -200,20 +210,17 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
 
 
 @contextmanager
-def _writer(
-    job: Job, subject: Subject, batch_size: int, records: list[Record]
-) -> Iterator[tuple[Totals, Write]]:
-    """The records that the output holds already, and what takes further ones."""
+def _writer(job: Job, subject: Subject, batch_size: int) -> Iterator[tuple[Totals, Write]]:
+    """The records that the output holds already, and what takes further rows, of `job.rows`."""
     if (file := job.resumable) is not None:
         plan = subject.plan(job.format.name, batch_size)
         with file.open(plan, job.resume, subject.found.paths) as resumed:
             yield resumed
         return
-    format, topk, output = job.format, subject.topk, job.output
-    if output is None:
-        yield Totals(), (lambda record: None) if job.on_record is not None else records.append
+    format, output = job.rows, job.output
+    if format is None or output is None:
+        yield Totals(), lambda rows: None
         return
-    assert isinstance(format, RowFormat), "refuse_contradictions"
     with ExitStack() as stack:
         if isinstance(output, Path):
             stack.enter_context(_output_errors(output))
@@ -224,19 +231,19 @@ def _writer(
 
         closed: list[BrokenPipeError] = []
 
-        def put(content: bytes) -> None:
+        def put(rows: bytes) -> None:
             if closed:
                 return
             try:
-                stream.write(content.decode("utf-8", "surrogateescape"))
+                stream.write(rows.decode("utf-8", "surrogateescape"))
                 stream.flush()
             except BrokenPipeError as error:  # as by `| head`; the page is wanted all the same
                 if job.report is None:
                     raise
                 closed.append(error)
 
-        put(format.header(topk))
-        yield Totals(), lambda record: put(format.row(record, topk))
+        put(format.header(subject.topk))
+        yield Totals(), put
         if closed:  # and the page is complete: it was begun after this, so it has ended before
             raise closed[0]
 

@@ -123,8 +123,7 @@ def test_an_output_to_resume(
     plan = Plan.of("model", [record.path for record in RECORDS], 2, format.name, 4)
     output = OutputFile(tmp_path / f"a{format.ending}", format)
     with output.open(plan, resume=False) as (_, write):
-        for record in RECORDS:
-            write(record)
+        write(b"".join(output.rows.row(record, plan.topk) for record in RECORDS))
     sound = {path: path.read_bytes() for path in (output.path, plan_file(output.path))}
     fuzzed = output.path if part == "answers" else plan_file(output.path)
 

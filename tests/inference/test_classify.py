@@ -421,7 +421,7 @@ def test_an_answer_that_is_not_a_number_fails_alone(
 def test_a_disk_that_is_full_leaves_no_thread(classifier: Classifier, sound: list[str]) -> None:
     """Whoever still holds the error, and with it all that stood around it."""
 
-    def full(record: Record) -> None:
+    def full(records: list[Record], rows: list[bytes]) -> None:
         raise OSError(28, "No space left on device")
 
     before = threading.active_count()

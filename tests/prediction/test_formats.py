@@ -111,7 +111,7 @@ def test_a_record_is_on_the_disk_as_soon_as_it_is_written(form: str, tmp_path: P
     assert isinstance(format, AppendableFormat)
     with OutputFile(path, format).open(Plan("m", "i", 3, 1, form, 1), resume=False) as (_, write):
         for count in (1, 2, 3):
-            write(Record(f"{count}.png", "", ("a",), (0.5,)))
+            write(format.row(Record(f"{count}.png", "", ("a",), (0.5,)), 1))
             assert path.read_text().count(".png") == count
 
 

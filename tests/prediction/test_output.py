@@ -1,7 +1,8 @@
 """Outputs that end anywhere, and are taken up."""
 
 import json
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from alexnet_tk.errors import OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import FORMATS, AppendableFormat
-from alexnet_tk.prediction.output import OutputFile, Write
+from alexnet_tk.prediction.output import OutputFile
 from alexnet_tk.prediction.plan import Plan, earlier_batch_size, plan_file
 
 RECORDS = [
@@ -31,8 +32,12 @@ def written(form: str) -> list[bytes]:
     return ([header] if header else []) + [format.row(record, 2) for record in RECORDS]
 
 
-def answers(output: Path, plan: Plan, resume: bool) -> AbstractContextManager[tuple[Totals, Write]]:
-    return file_of(output, plan).open(plan, resume)
+@contextmanager
+def answers(output: Path, plan: Plan, resume: bool) -> Iterator[tuple[Totals, Callable[[Record], None]]]:
+    """The counts, and what writes a record."""
+    file = file_of(output, plan)
+    with file.open(plan, resume) as (before, write):
+        yield before, lambda record: write(file.rows.row(record, plan.topk))
 
 
 def take_up(output: Path, plan: Plan, pictures: list[str] | None = None) -> Totals:

@@ -1,7 +1,8 @@
 """Answers as Parquet: made of a journal, taken up after any end."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from alexnet_tk.errors import OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction import parquet
 from alexnet_tk.prediction.account import Totals
-from alexnet_tk.prediction.formats import PARQUET
-from alexnet_tk.prediction.output import OutputFile, Write
+from alexnet_tk.prediction.formats import JSON_LINES, PARQUET
+from alexnet_tk.prediction.output import OutputFile
 from alexnet_tk.prediction.plan import Plan
 
 paths = st.binary(min_size=1, max_size=12).map(lambda name: os.fsdecode(name.replace(b"\0", b"/")))
@@ -34,8 +35,11 @@ RECORDS = [
 PLAN = Plan("model", "inputs", len(RECORDS), 2, "parquet", 32)
 
 
-def answers(output: Path, plan: Plan, resume: bool) -> AbstractContextManager[tuple[Totals, Write]]:
-    return OutputFile(output, PARQUET).open(plan, resume)
+@contextmanager
+def answers(output: Path, plan: Plan, resume: bool) -> Iterator[tuple[Totals, Callable[[Record], None]]]:
+    """The counts, and what writes a record."""
+    with OutputFile(output, PARQUET).open(plan, resume) as (before, write):
+        yield before, lambda record: write(JSON_LINES.row(record, plan.topk))
 
 
 def journal_of(output: Path) -> Path:

@@ -338,13 +338,13 @@ def test_lists_are_named_in_a_message(tmp_path: Path) -> None:
 
 
 class Head(io.StringIO):
-    """A stream whose reader leaves after some lines, as `head` does."""
+    """A stream whose reader leaves after some rows, as `head` does."""
 
-    lines = 0
+    writes = 0
 
     def write(self, text: str) -> int:
-        self.lines += 1
-        if self.lines > 3:
+        self.writes += 1
+        if self.writes > 3:
             raise BrokenPipeError
         return super().write(text)
 
@@ -353,7 +353,7 @@ def test_a_reader_that_leaves_early_gets_no_more_and_the_report_is_whole(tmp_pat
     report, stream = tmp_path / "page.html", Head()
     with pytest.raises(BrokenPipeError):
         predict("pictures/", output=stream, format="csv", report=report, device="cpu", batch_size=2)
-    assert stream.getvalue().count("\n") == 3
+    assert stream.getvalue().count("\n") == 5, "the header and two batches of two"
     page = report.read_text()
     assert all(f"{number}.png" in page for number in range(PICTURES))
     assert page.rstrip().endswith("</html>")
