@@ -91,11 +91,11 @@ def packed(folder: Path, epochs: int, to_float: bool) -> Iterator[int]:
     reader = BatchReader(dataset.train, recipe.square)
     mean, std = torch.tensor(statistics.mean), torch.tensor(recipe.preprocess.std)
     for epoch in range(epochs):
-        draws = EpochDraws.draw(recipe, epoch, len(dataset.train.targets))
+        draws = EpochDraws.draw(recipe, epoch, len(dataset.train.targets), statistics)
         for batch in reader.batches(draws.order, BATCH, draws.crop):
             if to_float:
                 pictures = torch.from_numpy(batch.pictures)
-                draws.network_input(pictures, batch.indices, statistics, mean, std, "RGB")
+                draws.network_input(pictures, batch.indices, mean, std, "RGB")
             yield len(batch.indices)
 
 

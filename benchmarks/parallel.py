@@ -110,7 +110,7 @@ def measure(recipe: Recipe, world: World, mode: Parallelism | None, steps: int) 
         slots,
         count,
     )
-    draws = EpochDraws.draw(recipe, 0, count)
+    draws = EpochDraws.draw(recipe, 0, count, statistics)
     seconds = []
     traffic = Traffic()
     for step in range(2 + steps):

@@ -28,12 +28,18 @@ class EpochDraws:
     order: NDArray[np.int64]  # (N,) the order in which the pictures are seen
     corner: NDArray[np.int64]  # (N, 2) top and left of the crop, pixels
     mirror: NDArray[np.bool_]  # (N,)
-    color: NDArray[np.float32]  # (N, 3) shift along each principal component, in standard deviations
-    angle: NDArray[np.float32]  # (N,) radians
+    shift: NDArray[np.float32] | None  # (N, 3) added to red, green, blue
+    angle: NDArray[np.float32] | None  # (N,) radians
 
     @classmethod
-    def draw(cls, recipe: Recipe, epoch: int, pictures: int) -> "EpochDraws":
-        """Draw for that number of pictures; turning one change off does not affect the others."""
+    def draw(cls, recipe: Recipe, epoch: int, pictures: int, statistics: Statistics) -> "EpochDraws":
+        """Draw for that number of pictures; turning one change off does not affect the others.
+
+        The colour shift is V (√λ ∘ g) with g ~ N(0, σ²) for each component: eigenvectors V and
+        *standard deviations* √λ of the training set's colours, which `statistics` holds. Section 4.1 prints
+        λ itself, which would shift a 0..255 picture by hundreds of grey levels; the authors' code draws with
+        deviations.
+        """
         augment, size = recipe.augment, recipe.network.image_size
         margin = recipe.preprocess.resize - size
         random = np.random.default_rng([recipe.train.seed, epoch])
@@ -42,13 +48,16 @@ class EpochDraws:
         mirror = random.random(pictures) < 0.5
         color = random.standard_normal((pictures, 3), dtype=np.float32)
         angle = random.uniform(-1, 1, pictures).astype(np.float32)
+        # Of all pictures at once: the product of a few rows is rounded differently.
+        deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
+        color = (color * np.float32(augment.color_sigma)) * deviations
         return cls(
             size,
             order,
             corner if augment.crop else np.full_like(corner, margin // 2),
             mirror & augment.mirror,
-            color * np.float32(augment.color_sigma),
-            angle * np.float32(np.radians(augment.rotate)),
+            color @ np.array(statistics.eigenvectors, np.float32).T if augment.color_sigma else None,
+            angle * np.float32(np.radians(augment.rotate)) if augment.rotate else None,
         )
 
     def crop(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
@@ -56,12 +65,8 @@ class EpochDraws:
         top, left = self.corner[index]
         return picture[top : top + self.crop_size, left : left + self.crop_size]
 
-    def change(self, pictures: Tensor, indices: NDArray[np.int64], statistics: Statistics) -> Tensor:
-        """Mirror, rotate and colour-shift a batch on its device.
-
-        The colour shift is V (√λ ∘ g) with g ~ N(0, σ²) for each component: eigenvectors V and
-        *standard deviations* √λ of the training set's colours. Section 4.1 prints λ itself, which would
-        shift a 0..255 picture by hundreds of grey levels; the authors' code draws with deviations.
+    def change(self, pictures: Tensor, indices: NDArray[np.int64]) -> Tensor:
+        """Mirror, rotate and colour-shift a batch on its device; reads only the batch's rows of the tables.
 
         Parameters
         ----------
@@ -69,8 +74,6 @@ class EpochDraws:
             uint8 (B, S, S, 3)
         indices
             the pictures' indices in the training set, int64 (B,)
-        statistics
-            of the training set
 
         Returns
         -------
@@ -83,21 +86,18 @@ class EpochDraws:
 
         mirrored = rows(self.mirror)[:, None, None, None]
         x = torch.where(mirrored, pictures.flip(2), pictures).float()
-        if self.angle.any():
+        if self.angle is not None:
             x = rotate(x, rows(self.angle))
-        if self.color.any():
-            deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
-            shift = (self.color * deviations) @ np.array(statistics.eigenvectors, np.float32).T
+        if self.shift is not None:
             # A whole line of pixels at a time, as in `normalise`.
             x = x.contiguous()
-            x.flatten(2).add_(rows(shift).repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
+            x.flatten(2).add_(rows(self.shift).repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
         return x
 
     def network_input(
         self,
         pictures: Tensor,
         indices: NDArray[np.int64],
-        statistics: Statistics,
         mean: Tensor,
         std: Tensor,
         channel_order: ChannelOrder,
@@ -107,14 +107,12 @@ class EpochDraws:
         On the CPU a few pictures are done at a time, so that their temporaries stay in the cache.
         """
         if pictures.device.type != "cpu":
-            return normalise(self.change(pictures, indices, statistics), mean, std, channel_order)
+            return normalise(self.change(pictures, indices), mean, std, channel_order)
         count, size, _, _ = pictures.shape
         x = torch.empty((count, 3, size, size), memory_format=torch.channels_last)
         for first in range(0, count, PICTURES_PER_PIECE):
             part = slice(first, first + PICTURES_PER_PIECE)
-            x[part] = normalise(
-                self.change(pictures[part], indices[part], statistics), mean, std, channel_order
-            )
+            x[part] = normalise(self.change(pictures[part], indices[part]), mean, std, channel_order)
         return x
 
 

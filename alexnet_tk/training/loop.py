@@ -190,7 +190,7 @@ class Loop:
 
         while not run.finished:
             # -- step
-            draws = EpochDraws.draw(run.recipe, run.epoch, count)
+            draws = EpochDraws.draw(run.recipe, run.epoch, count, run.statistics)
             tally = Tally(self.world)
             tally.add_list(run.tally)
             order = draws.order[run.batch * batch_size :]

@@ -210,9 +210,7 @@ class Trainer:
     def _inputs(self, part: DeviceBatch, draws: EpochDraws) -> StepInputs:
         """What the network sees of a batch in training: augmented pictures, and the step's dropout."""
         train = self.recipe.train
-        x = draws.network_input(
-            part.pictures, part.indices, self.statistics, self._mean, self._std, self._channel_order
-        )
+        x = draws.network_input(part.pictures, part.indices, self._mean, self._std, self._channel_order)
         # Dropout is a function of (seed, step) for the whole batch, however it is spread.
         seed = int(np.random.SeedSequence([train.seed, self.steps]).generate_state(1, np.uint64)[0] >> 1)
         masks = dropout_masks(self.recipe.network, train.batch_size, seed, self.device)

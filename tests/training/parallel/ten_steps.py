@@ -36,6 +36,9 @@ RECIPE = Recipe().override(
     "train.lr=0.02",
 )
 
+AXES = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
+STATISTICS = Statistics((110.0, 100.0, 90.0), (40.0, 90.0, 900.0), AXES)
+
 
 def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> list[float]:
     """The running loss after each step from `first` to `last`; every epoch ends with a ragged batch."""
@@ -45,7 +48,7 @@ def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> lis
     reader = BatchReader(dataset.train, trainer.recipe.square, trainer.strategy.slots)
     for step in range(first, last):
         epoch, batch = divmod(step, each_epoch)
-        draws = EpochDraws.draw(trainer.recipe, epoch, count)
+        draws = EpochDraws.draw(trainer.recipe, epoch, count, trainer.statistics)
         order = draws.order[batch * BATCH : (batch + 1) * BATCH]
         (read,) = reader.batches(order, BATCH, draws.crop)
         if not trainer.is_empty(read):
@@ -56,11 +59,9 @@ def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> lis
 
 def run(dataset: Dataset, world: World, mode: Parallelism | None) -> dict[str, Any]:
     """Ten steps, after five of which a new trainer resumes from the state of the first."""
-    axes = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
-    statistics = Statistics((110.0, 100.0, 90.0), (40.0, 90.0, 900.0), axes)
 
     def new() -> Trainer:
-        return Trainer(RECIPE, statistics, len(dataset.labels), world, mode)
+        return Trainer(RECIPE, STATISTICS, len(dataset.labels), world, mode)
 
     trainer = new()
     losses = take_steps(trainer, dataset, 0, STEPS // 2)
