@@ -3,7 +3,7 @@
     python benchmarks/augmentation.py
 
 The two sets take turns, so that a drift of the machine's speed affects both. Prints the median time per
-picture of `change`, for crops of 224 in the pieces that training takes, and that of an epoch's draws, which
+picture of the changes of crops of 224 in the pieces that training takes, and that of an epoch's draws, which
 are made once.
 """
 
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import PICTURES_PER_PIECE, EpochDraws
+from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.changes import PICTURES_PER_PIECE
 from alexnet_tk.training.statistics import Statistics
 
 SETS = (10_000, 1_281_167)  # pictures
@@ -38,7 +39,7 @@ def main() -> None:
         for count in SETS:
             indices = random.integers(0, count, PICTURES_PER_PIECE)
             begun = time.perf_counter()
-            draws[count].change(piece, indices)
+            draws[count].changes(indices).apply(piece)
             if number >= 0:  # the first rounds warm up
                 seconds[count].append(time.perf_counter() - begun)
     for count in SETS:

@@ -11,7 +11,8 @@ from PIL import Image
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import EpochDraws, centre, rotate
+from alexnet_tk.training.augment import EpochDraws, centre
+from alexnet_tk.training.changes import rotate
 from alexnet_tk.training.statistics import Statistics
 from tests.conftest import TINY
 
@@ -57,7 +58,7 @@ def test_mirrors_are_the_numbered_ones() -> None:
     draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20, COLOURS)
     pictures = RANDOM.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
     indices = np.array([3, 17, 0, 8, 12])
-    changed = draws.change(torch.from_numpy(pictures), indices).numpy()
+    changed = draws.changes(indices).apply(torch.from_numpy(pictures)).numpy()
     for picture, result, index in zip(pictures, changed, indices, strict=True):
         assert np.array_equal(result, picture[:, ::-1] if draws.mirror[index] else picture)
 
@@ -70,7 +71,7 @@ def test_the_colour_noise_is_the_formula() -> None:
     statistics = Statistics.from_lists([0, 0, 0], values.tolist(), vectors.tolist())
     draws = EpochDraws.draw(SMALL.override("augment.mirror=false"), 0, 4_000, statistics)
     black = torch.zeros(4_000, 1, 1, 3, dtype=torch.uint8)
-    shift = draws.change(black, np.arange(4_000)).numpy()[:, 0, 0]
+    shift = draws.changes(np.arange(4_000)).apply(black).numpy()[:, 0, 0]
     noise = shift @ vectors / np.sqrt(values)  # along each component, in its deviations
     np.testing.assert_allclose(np.cov(noise.T), np.eye(3) / 100, atol=1e-3)
     # So the shifts vary as the colours do, at a tenth of their deviation: a hundredth of the covariance.
@@ -98,9 +99,8 @@ def test_a_batch_reads_its_own_rows_whatever_the_number_of_pictures(pictures: in
     tables = {name: getattr(drawn, name).view(CountedTable) for name in ("mirror", "shift", "angle")}
     CountedTable.rows = 0
     batch = torch.zeros(12, 40, 40, 3, dtype=torch.uint8)
-    replace(drawn, **tables).network_input(
-        batch, np.arange(12) + pictures - 12, torch.zeros(3), torch.ones(3), "RGB"
-    )
+    changes = replace(drawn, **tables).changes(np.arange(12) + pictures - 12)
+    changes.network_input(batch, torch.zeros(3), torch.ones(3), "RGB")
     assert CountedTable.rows == 3 * 12
 
 
@@ -108,9 +108,10 @@ def test_a_picture_is_changed_alike_in_every_batch() -> None:
     pictures = torch.from_numpy(RANDOM.integers(0, 256, (21, 40, 40, 3), dtype=np.uint8))
     indices = RANDOM.permutation(50)[:21]
     draws = EpochDraws.draw(SMALL, 0, 50, COLOURS)
-    together = draws.change(pictures, indices)
+    together = draws.changes(indices).apply(pictures)
     for row in range(21):
-        assert torch.equal(together[row], draws.change(pictures[row : row + 1], indices[row : row + 1])[0])
+        alone = draws.changes(indices[row : row + 1]).apply(pictures[row : row + 1])
+        assert torch.equal(together[row], alone[0])
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
@@ -119,8 +120,9 @@ def test_pieces_are_the_whole(order: ChannelOrder) -> None:
     indices = RANDOM.permutation(50)[:21]
     mean, std = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
     draws = EpochDraws.draw(SMALL.override("augment.rotate=9"), 0, 50, COLOURS)
-    x = draws.network_input(pictures, indices, mean, std, order)
-    assert torch.equal(x, normalise(draws.change(pictures, indices), mean, std, order))
+    changes = draws.changes(indices)
+    x = changes.network_input(pictures, mean, std, order)
+    assert torch.equal(x, normalise(changes.apply(pictures), mean, std, order))
     assert x.is_contiguous(memory_format=torch.channels_last)
 
 
