@@ -91,11 +91,10 @@ def packed(folder: Path, epochs: int, to_float: bool) -> Iterator[int]:
     reader = BatchReader(dataset.train, recipe.square)
     mean, std = torch.tensor(statistics.mean), torch.tensor(recipe.preprocess.std)
     for epoch in range(epochs):
-        draws = EpochDraws.draw(recipe, epoch, len(dataset.train.targets))
-        for batch in reader.batches(draws.order, BATCH, draws.crop):
-            if to_float:
-                pictures = torch.from_numpy(batch.pictures)
-                draws.network_input(pictures, batch.indices, statistics, mean, std, "RGB")
+        draws = EpochDraws.draw(recipe, epoch, len(dataset.train.targets), statistics)
+        for batch in reader.batches(draws.order, BATCH, draws.crop, draws.changes):
+            if to_float and batch.changes is not None:
+                batch.changes.network_input(batch.pictures, mean, std, "RGB")
             yield len(batch.indices)
 
 

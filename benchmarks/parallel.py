@@ -21,7 +21,6 @@ from contextlib import nullcontext, suppress
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
@@ -101,16 +100,18 @@ def measure(recipe: Recipe, world: World, mode: Parallelism | None, steps: int) 
     size, count = recipe.network.image_size, recipe.train.batch_size
     statistics = Statistics((120.0, 120.0, 120.0), (1.0, 1.0, 1.0), AXES)
     trainer = Trainer(recipe, statistics, NUM_CLASSES, world, mode)
-    slots = np.arange(count)[trainer.strategy.slots]
-    random = np.random.default_rng(0)
+    slots = torch.arange(count)[trainer.strategy.slots]
+    rows = len(slots)
     batch = PictureBatch(
-        random.integers(0, 256, (len(slots), size, size, 3), dtype=np.uint8),
+        torch.randint(0, 256, (rows, size, size, 3), dtype=torch.uint8),
+        EpochDraws.draw(recipe, 0, count, statistics).changes(slots.numpy()),
+        torch.randint(0, NUM_CLASSES, (rows,)),
+        torch.ones(rows),
         slots,
-        random.integers(0, NUM_CLASSES, len(slots)),
-        slots,
+        None,
+        slots.numpy(),
         count,
     )
-    draws = EpochDraws.draw(recipe, 0, count)
     seconds = []
     traffic = Traffic()
     for step in range(2 + steps):
@@ -118,7 +119,7 @@ def measure(recipe: Recipe, world: World, mode: Parallelism | None, steps: int) 
         with (
             traffic if step == 2 else nullcontext()
         ):  # in the first two steps processes agree on shapes and order
-            trainer.step(batch, draws, at=0)
+            trainer.step(batch, at=0)
         trainer.check_loss()
         seconds.append(time.perf_counter() - begun)
     traffic_by_rank = world.all_gather((traffic.handed, traffic.wire))

@@ -15,7 +15,7 @@ from alexnet_tk.interrupt import Interrupt, deferred, stop
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.text import one_line
 from alexnet_tk.training.augment import EpochDraws
-from alexnet_tk.training.batches import BatchReader, PictureBatch
+from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset
 from alexnet_tk.training.device import choose_device
@@ -172,10 +172,7 @@ class Loop:
         self.output, self.folder = output, folder
         self.interrupt, self.progress = interrupt, progress
         self.world = trainer.world
-        self.train_reader, self.val_reader = (
-            BatchReader(split, run.recipe.square, trainer.strategy.slots, self.world.cores)
-            for split in (dataset.train, dataset.val)
-        )
+        self.train_reader, self.val_reader = (trainer.reader(split) for split in (dataset.train, dataset.val))
         self.train_reader.failures, self.val_reader.failures = (dict(each) for each in run.failures)
         self.tensorboard = TensorBoard(folder.path, run.epoch) if self.world.is_first else None
         self.saved_at = time.monotonic()
@@ -190,14 +187,13 @@ class Loop:
 
         while not run.finished:
             # -- step
-            draws = EpochDraws.draw(run.recipe, run.epoch, count)
+            draws = EpochDraws.draw(run.recipe, run.epoch, count, run.statistics)
             tally = Tally(self.world)
             tally.add_list(run.tally)
-            order = draws.order[run.batch * batch_size :]
-            for batch in self.train_reader.batches(order, batch_size, draws.crop):
+            for batch in trainer.training_batches(self.train_reader, draws, run.batch):
                 if not trainer.is_empty(batch):
                     at = run.epoch + run.batch * batch_size / count
-                    logits, targets = trainer.step(batch, draws, at)
+                    logits, targets = trainer.step(batch, at)
                     tally.add(logits, targets)
                 run.batch += 1
                 loss = trainer.check_loss() if trainer.steps % check_loss_every == 0 else None

@@ -104,7 +104,8 @@ class Confusion:
     def add(self, batch: PictureBatch, logits: Tensor) -> None:
         """Add a batch's logits (B, num_classes); (0, num_classes) where another process reports them."""
         if len(logits):
-            np.add.at(self._counts, (batch.targets, logits.argmax(1).cpu().numpy()), 1)
+            targets, answers = batch.without_blank(batch.targets), logits.argmax(1)
+            np.add.at(self._counts, (targets.cpu().numpy(), answers.cpu().numpy()), 1)
 
     def counts(self, world: World) -> NDArray[np.int64]:
         """The counts over all processes, int64 (num_classes, num_classes)."""

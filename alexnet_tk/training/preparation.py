@@ -170,8 +170,9 @@ def _measure_colours(data: Path | None, dataset: Dataset, recipe: Recipe, progre
     count = len(dataset.train.targets)
     measured = min(count, MAX_MEASURED)
     progress.begin("measuring colours", measured)
+    reader = BatchReader(dataset.train, recipe.square.uncropped)
     begun = time.perf_counter()
-    statistics = Statistics.of(BatchReader(dataset.train, recipe.square), recipe.train.seed, progress)
+    statistics = Statistics.of(reader, recipe.train.seed, progress)
     rate = measured / (time.perf_counter() - begun)
     if data is not None:
         progress.say(

@@ -45,7 +45,7 @@ class Statistics:
         order = np.random.default_rng([seed, 0x57A7]).permutation(len(reader.split.targets))[:MAX_MEASURED]
         moments = Moments()
         for batch in reader.batches(np.sort(order), 16, lambda picture, index: picture):
-            for picture in batch.pictures:
+            for picture in batch.pictures.numpy():
                 moments += Moments.of(picture)
             progress.advance(len(batch.indices))
         if not moments.pixels:

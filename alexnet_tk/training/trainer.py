@@ -14,8 +14,8 @@ from alexnet_tk.errors import DataError, TrainingError
 from alexnet_tk.network.alexnet import AlexNet, dropout_masks, normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws, centre
-from alexnet_tk.training.batches import BatchReader, PictureBatch
-from alexnet_tk.training.device_batch import DeviceBatch
+from alexnet_tk.training.batches import BatchReader, PictureBatch, on_device
+from alexnet_tk.training.dataset import Split
 from alexnet_tk.training.metrics import Figures, RunningLoss, Tally
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
 from alexnet_tk.training.parallel import StepInputs, World, choose_strategy
@@ -60,15 +60,27 @@ class Trainer:
         self._std = torch.tensor(preprocess.std, device=self.device)
         self._loss = RunningLoss(world)
 
-    def step(self, batch: PictureBatch, draws: EpochDraws, at: float) -> tuple[Tensor, Tensor]:
+    def reader(self, split: Split) -> BatchReader:
+        """What reads this process's part of every batch of a split."""
+        slots = self.strategy.slots if self.world.size > 1 else None
+        pinned = self.device.type == "cuda"
+        return BatchReader(split, self.recipe.square, slots, self.world.cores, pinned)
+
+    def training_batches(
+        self, reader: BatchReader, draws: EpochDraws, first: int = 0
+    ) -> Iterator[PictureBatch]:
+        """An epoch's batches on this process's device, from number `first`."""
+        batch_size = self.recipe.train.batch_size
+        order = draws.order[first * batch_size :]
+        return on_device(reader.batches(order, batch_size, draws.crop, draws.changes), self.device)
+
+    def step(self, batch: PictureBatch, at: float) -> tuple[Tensor, Tensor]:
         """One step of gradient descent.
 
         Parameters
         ----------
         batch
-            the pictures that this process reads
-        draws
-            the epoch's random numbers
+            the pictures that this process reads, with what is to be changed in them, on its device
         at
             when the step is: the completed epochs, with fractions
 
@@ -85,15 +97,14 @@ class Trainer:
         train = self.recipe.train
         self.optimiser.set_lr(learning_rate(train, int(train.epochs), at, self.plateau.drops))
         with self._device_errors():
-            part = DeviceBatch.of(batch, self.strategy)
             self.optimiser.zero_grad()
-            logits, loss = self.strategy.forward(self._inputs(part, draws))
+            logits, loss = self.strategy.forward(self._inputs(batch))
             self.strategy.backward(self.scaler.scale(loss))
             self.scaler.step(self.optimiser)
             self.scaler.update()
         self._loss.update(loss.detach() / self.strategy.loss_copies, self.steps)
         self.steps += 1
-        return self._reported(part, logits.detach())
+        return self._reported(batch, logits.detach())
 
     @torch.no_grad()
     def evaluate(self, reader: BatchReader, on_batch: Callable[[PictureBatch, Tensor], None]) -> Figures:
@@ -113,12 +124,12 @@ class Trainer:
         size, tally = self.recipe.network.image_size, Tally(self.world)
         order = np.arange(len(reader.split.targets))
         batch_size = self.recipe.train.batch_size
-        for batch in reader.batches(order, batch_size, lambda picture, index: centre(picture, size)):
+        batches = reader.batches(order, batch_size, lambda picture, index: centre(picture, size))
+        for batch in on_device(batches, self.device):
             if self.is_empty(batch):
                 continue
-            part = DeviceBatch.of(batch, self.strategy)
-            x = normalise(part.pictures, self._mean, self._std, self._channel_order)
-            logits, targets = self._reported(part, self.strategy.logits(x))
+            x = normalise(batch.pictures, self._mean, self._std, self._channel_order)
+            logits, targets = self._reported(batch, self.strategy.logits(x))
             tally.add(logits, targets)
             on_batch(batch, logits)
         figures = tally.figures()
@@ -207,22 +218,21 @@ class Trainer:
         self.steps = state["steps"]
         self._loss.restore(state["loss"])
 
-    def _inputs(self, part: DeviceBatch, draws: EpochDraws) -> StepInputs:
+    def _inputs(self, batch: PictureBatch) -> StepInputs:
         """What the network sees of a batch in training: augmented pictures, and the step's dropout."""
         train = self.recipe.train
-        x = draws.network_input(
-            part.pictures, part.indices, self.statistics, self._mean, self._std, self._channel_order
-        )
+        assert batch.changes is not None
+        x = batch.changes.network_input(batch.pictures, self._mean, self._std, self._channel_order)
         # Dropout is a function of (seed, step) for the whole batch, however it is spread.
         seed = int(np.random.SeedSequence([train.seed, self.steps]).generate_state(1, np.uint64)[0] >> 1)
         masks = dropout_masks(self.recipe.network, train.batch_size, seed, self.device)
-        return StepInputs(x, part.targets, part.sample_weights, part.slots, masks)
+        return StepInputs(x, batch.targets, batch.sample_weights, batch.slots, masks)
 
-    def _reported(self, part: DeviceBatch, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _reported(self, batch: PictureBatch, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and targets without those of blank pictures; none where another process reports them."""
         if not self.strategy.reports_metrics:
-            return logits.new_zeros(0, self.num_classes), part.targets[:0]
-        return logits[part.present], part.targets[part.present]
+            return logits.new_zeros(0, self.num_classes), batch.targets[:0]
+        return batch.without_blank(logits), batch.without_blank(batch.targets)
 
     def _diverged(self, where: str) -> TrainingError:
         return TrainingError(

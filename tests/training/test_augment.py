@@ -1,5 +1,8 @@
 """Crops, mirrors, rotation and colour noise against plain versions of themselves."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,19 +11,21 @@ from PIL import Image
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import EpochDraws, centre, rotate
+from alexnet_tk.training.augment import EpochDraws, centre
+from alexnet_tk.training.changes import rotate
 from alexnet_tk.training.statistics import Statistics
 from tests.conftest import TINY
 
-GREY = Statistics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+COLOURS = Statistics.from_lists([1, 2, 3], [900, 90, 9], np.eye(3)[[2, 0, 1]].tolist())
 SMALL = Recipe().override(*TINY)  # crops of 40 out of squares of 44
 RANDOM = np.random.default_rng(0)
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:
-    epochs = [EpochDraws.draw(SMALL, 3, 50), EpochDraws.draw(SMALL, 3, 50), EpochDraws.draw(SMALL, 4, 50)]
-    other_seed = EpochDraws.draw(SMALL.override("train.seed=1"), 3, 50)
-    for table in ("order", "corner", "mirror", "color"):
+    recipe = SMALL.override("augment.rotate=5")
+    epochs = [EpochDraws.draw(recipe, epoch, 50, COLOURS) for epoch in (3, 3, 4)]
+    other_seed = EpochDraws.draw(recipe.override("train.seed=1"), 3, 50, COLOURS)
+    for table in ("order", "corner", "mirror", "shift", "angle"):
         first, again, later = (getattr(each, table) for each in epochs)
         assert np.array_equal(first, again)
         assert not np.array_equal(first, later)
@@ -28,16 +33,17 @@ def test_an_epoch_is_a_function_of_seed_and_number() -> None:
 
 
 def test_turning_one_change_off_leaves_the_others() -> None:
-    whole = EpochDraws.draw(SMALL, 0, 50)
-    part = EpochDraws.draw(SMALL.override("augment.mirror=false", "augment.crop=false"), 0, 50)
+    whole = EpochDraws.draw(SMALL, 0, 50, COLOURS)
+    part = EpochDraws.draw(SMALL.override("augment.mirror=false", "augment.crop=false"), 0, 50, COLOURS)
     assert np.array_equal(whole.order, part.order)
-    assert np.array_equal(whole.color, part.color)
+    assert whole.shift is not None and part.shift is not None
+    assert np.array_equal(whole.shift, part.shift)
     assert not part.mirror.any()
     assert (part.corner == 2).all()
 
 
 def test_crops_reach_every_corner_and_nothing_else() -> None:
-    draws = EpochDraws.draw(SMALL, 0, 2_000)
+    draws = EpochDraws.draw(SMALL, 0, 2_000, COLOURS)
     picture = RANDOM.integers(0, 256, (44, 44, 3), dtype=np.uint8)
     corners = {tuple(corner) for corner in draws.corner.tolist()}
     assert corners == {(top, left) for top in range(5) for left in range(5)}
@@ -49,10 +55,10 @@ def test_crops_reach_every_corner_and_nothing_else() -> None:
 
 
 def test_mirrors_are_the_numbered_ones() -> None:
-    draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20)
+    draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20, COLOURS)
     pictures = RANDOM.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
     indices = np.array([3, 17, 0, 8, 12])
-    changed = draws.change(torch.from_numpy(pictures), indices, GREY).numpy()
+    changed = draws.changes(indices).apply(torch.from_numpy(pictures)).numpy()
     for picture, result, index in zip(pictures, changed, indices, strict=True):
         assert np.array_equal(result, picture[:, ::-1] if draws.mirror[index] else picture)
 
@@ -63,25 +69,60 @@ def test_the_colour_noise_is_the_formula() -> None:
     covariance = np.cov(pixels.T)
     values, vectors = np.linalg.eigh(covariance)
     statistics = Statistics.from_lists([0, 0, 0], values.tolist(), vectors.tolist())
-    draws = EpochDraws.draw(SMALL.override("augment.mirror=false"), 0, 4_000)
+    draws = EpochDraws.draw(SMALL.override("augment.mirror=false"), 0, 4_000, statistics)
     black = torch.zeros(4_000, 1, 1, 3, dtype=torch.uint8)
-    shift = draws.change(black, np.arange(4_000), statistics).numpy()[:, 0, 0]
-    for index in (0, 1, 3_999):
-        expected = sum(vectors[:, i] * np.sqrt(values[i]) * draws.color[index, i] for i in range(3))
-        np.testing.assert_allclose(shift[index], expected, rtol=1e-4, atol=1e-4)
+    shift = draws.changes(np.arange(4_000)).apply(black).numpy()[:, 0, 0]
+    noise = shift @ vectors / np.sqrt(values)  # along each component, in its deviations
+    np.testing.assert_allclose(np.cov(noise.T), np.eye(3) / 100, atol=1e-3)
     # So the shifts vary as the colours do, at a tenth of their deviation: a hundredth of the covariance.
     np.testing.assert_allclose(np.cov(shift.T), covariance / 100, rtol=0.15, atol=1)
+
+
+class CountedTable(np.ndarray):
+    """An array that counts the rows which any of numpy's functions reads of it."""
+
+    rows = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = self.view(np.ndarray)[key]
+        CountedTable.rows += len(found) if isinstance(found, np.ndarray) else 1
+        return found
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        CountedTable.rows += sum(len(each) for each in inputs if isinstance(each, CountedTable))
+        return getattr(ufunc, method)(*(np.asarray(each) for each in inputs), **options)
+
+
+@pytest.mark.parametrize("pictures", [10_000, 1_281_167])
+def test_a_batch_reads_its_own_rows_whatever_the_number_of_pictures(pictures: int) -> None:
+    drawn = EpochDraws.draw(SMALL.override("augment.rotate=9"), 0, pictures, COLOURS)
+    tables = {name: getattr(drawn, name).view(CountedTable) for name in ("mirror", "shift", "angle")}
+    CountedTable.rows = 0
+    batch = torch.zeros(12, 40, 40, 3, dtype=torch.uint8)
+    changes = replace(drawn, **tables).changes(np.arange(12) + pictures - 12)
+    changes.network_input(batch, torch.zeros(3), torch.ones(3), "RGB")
+    assert CountedTable.rows == 3 * 12
+
+
+def test_a_picture_is_changed_alike_in_every_batch() -> None:
+    pictures = torch.from_numpy(RANDOM.integers(0, 256, (21, 40, 40, 3), dtype=np.uint8))
+    indices = RANDOM.permutation(50)[:21]
+    draws = EpochDraws.draw(SMALL, 0, 50, COLOURS)
+    together = draws.changes(indices).apply(pictures)
+    for row in range(21):
+        alone = draws.changes(indices[row : row + 1]).apply(pictures[row : row + 1])
+        assert torch.equal(together[row], alone[0])
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 def test_pieces_are_the_whole(order: ChannelOrder) -> None:
     pictures = torch.from_numpy(RANDOM.integers(0, 256, (21, 40, 40, 3), dtype=np.uint8))
     indices = RANDOM.permutation(50)[:21]
-    statistics = Statistics.from_lists([1, 2, 3], [900, 90, 9], np.eye(3)[[2, 0, 1]].tolist())
     mean, std = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
-    draws = EpochDraws.draw(SMALL.override("augment.rotate=9"), 0, 50)
-    x = draws.network_input(pictures, indices, statistics, mean, std, order)
-    assert torch.equal(x, normalise(draws.change(pictures, indices, statistics), mean, std, order))
+    draws = EpochDraws.draw(SMALL.override("augment.rotate=9"), 0, 50, COLOURS)
+    changes = draws.changes(indices)
+    x = changes.network_input(pictures, mean, std, order)
+    assert torch.equal(x, normalise(changes.apply(pictures), mean, std, order))
     assert x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -106,5 +147,6 @@ def test_a_small_turn_is_pillows() -> None:
 
 
 def test_rotation_stays_within_its_bound() -> None:
-    draws = EpochDraws.draw(SMALL.override("augment.rotate=7.5"), 0, 500)
+    draws = EpochDraws.draw(SMALL.override("augment.rotate=7.5"), 0, 500, COLOURS)
+    assert draws.angle is not None
     assert np.degrees(np.abs(draws.angle)).max() == pytest.approx(7.5, abs=0.1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -115,11 +116,11 @@ def test_an_unreadable_picture_is_left_out_with_its_class(tmp_path: Path) -> Non
     (tmp_path / "a" / "001.png").write_bytes(b"rubbish")
     (tmp_path / "b" / "004.png").write_bytes(b"")
     paths = [str(path) for path in sorted(tmp_path.glob("*/*.png"))]
-    reader = BatchReader(FileSplit(paths, np.repeat([0, 1], 6)), SQUARE)
+    reader = BatchReader(FileSplit(paths, np.repeat([0, 1], 6)), Square(8, 4, "bilinear"))
     batches = list(reader.batches(np.arange(12), 5, lambda picture, _: centre(picture, 4)))
     assert np.concatenate([batch.indices for batch in batches]).tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 9, 11]
     for batch in batches:
-        assert (batch.pictures[:, 0, 0, 0] == np.where(batch.targets == 0, 50, 200)).all()
+        assert torch.equal(batch.pictures[:, 0, 0, 0], torch.where(batch.targets == 0, 50, 200))
     assert sorted(reader.failures) == [1, 10]
     assert "empty" in reader.failures[10]
 

@@ -48,9 +48,9 @@ def test_the_running_loss_is_the_average_and_knows_the_first_bad_step() -> None:
 
 def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
     confusion = Confusion(3)
-    targets, answers = np.array([0, 0, 1, 2, 2]), [0, 1, 1, 0, 0]
-    numbers = np.arange(5)
-    batch = PictureBatch(np.zeros((5, 1, 1, 3), np.uint8), numbers, targets, numbers, 5)
+    targets, answers = torch.tensor([0, 0, 1, 2, 2]), [0, 1, 1, 0, 0]
+    pictures = torch.zeros(5, 1, 1, 3, dtype=torch.uint8)
+    batch = PictureBatch(pictures, None, targets, torch.ones(5), torch.arange(5), None, np.arange(5), 5)
     confusion.add(batch, torch.eye(3)[answers])
     confusion.add(batch, torch.zeros(0, 3))  # another process reports these
     assert confusion.counts(World()).tolist() == [[1, 1, 0], [0, 1, 0], [2, 0, 0]]

@@ -346,7 +346,7 @@ def test_memory_that_runs_out_names_a_batch_size(
     def out_of_memory(*arguments: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
 
-    monkeypatch.setattr("alexnet_tk.training.augment.normalise", out_of_memory)
+    monkeypatch.setattr("alexnet_tk.training.changes.normalise", out_of_memory)
     with pytest.raises(TrainingError, match=r"train\.batch_size=12; try --set train\.batch_size=6$"):
         train(pictures, settings=settings, output=tmp_path / "model.pt")
 

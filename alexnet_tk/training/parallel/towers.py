@@ -94,8 +94,12 @@ class Towers(Strategy):
         return slice(self.tower * count // self.towers, (self.tower + 1) * count // self.towers)
 
     def _exchange(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-        """The maps or units of all towers side by side, (N, M, …) of (N, M / T, …)."""
-        return gather_columns(inputs[0], self._towers)
+        """The maps or units of all towers side by side, (N, M, …) of (N, M / T, …).
+
+        They travel in the precision in which the layer reads them: LRN's results, before c3, are float32.
+        """
+        (x,) = inputs
+        return gather_columns(x if self.autocast_dtype is None else x.to(self.autocast_dtype), self._towers)
 
     def _join_logits(self, layer: nn.Module, inputs: object, logits: Tensor) -> Tensor:
         """The logits of all towers; where the classes don't divide, some towers have one fewer."""

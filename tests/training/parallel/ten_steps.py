@@ -14,7 +14,6 @@ import torch
 from alexnet_tk.choices import Parallelism
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws
-from alexnet_tk.training.batches import BatchReader
 from alexnet_tk.training.dataset import Dataset, from_folder
 from alexnet_tk.training.parallel import MODES, World, join_world
 from alexnet_tk.training.statistics import Statistics
@@ -36,31 +35,31 @@ RECIPE = Recipe().override(
     "train.lr=0.02",
 )
 
+AXES = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
+STATISTICS = Statistics((110.0, 100.0, 90.0), (40.0, 90.0, 900.0), AXES)
+
 
 def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> list[float]:
     """The running loss after each step from `first` to `last`; every epoch ends with a ragged batch."""
     count = len(dataset.train.targets)
     each_epoch = -(-count // BATCH)
     losses = []
-    reader = BatchReader(dataset.train, trainer.recipe.square, trainer.strategy.slots)
+    reader = trainer.reader(dataset.train)
     for step in range(first, last):
         epoch, batch = divmod(step, each_epoch)
-        draws = EpochDraws.draw(trainer.recipe, epoch, count)
-        order = draws.order[batch * BATCH : (batch + 1) * BATCH]
-        (read,) = reader.batches(order, BATCH, draws.crop)
+        draws = EpochDraws.draw(trainer.recipe, epoch, count, trainer.statistics)
+        read = next(trainer.training_batches(reader, draws, batch))
         if not trainer.is_empty(read):
-            trainer.step(read, draws, at=epoch + batch * BATCH / count)
+            trainer.step(read, at=epoch + batch * BATCH / count)
         losses.append(trainer.check_loss())
     return losses
 
 
 def run(dataset: Dataset, world: World, mode: Parallelism | None) -> dict[str, Any]:
     """Ten steps, after five of which a new trainer resumes from the state of the first."""
-    axes = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
-    statistics = Statistics((110.0, 100.0, 90.0), (40.0, 90.0, 900.0), axes)
 
     def new() -> Trainer:
-        return Trainer(RECIPE, statistics, len(dataset.labels), world, mode)
+        return Trainer(RECIPE, STATISTICS, len(dataset.labels), world, mode)
 
     trainer = new()
     losses = take_steps(trainer, dataset, 0, STEPS // 2)
@@ -68,7 +67,7 @@ def run(dataset: Dataset, world: World, mode: Parallelism | None) -> dict[str, A
     trainer = new()
     trainer.restore(world.broadcast(lambda: state))
     losses += take_steps(trainer, dataset, STEPS // 2, STEPS)
-    reader = BatchReader(dataset.val, RECIPE.square, trainer.strategy.slots)
+    reader = trainer.reader(dataset.val)
     figures = trainer.evaluate(reader, lambda batch, logits: None)
     return {
         "losses": losses,

@@ -44,7 +44,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = random.integers(0, 40 * (label + 1), (50, 44, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / split / f"class{label}" / f"{number}.png")
     (folder / "val" / "class2" / "1.png").write_bytes(b"no picture")
-    last = int(EpochDraws.draw(ten_steps.RECIPE, 0, 25).order[-1])
+    last = int(EpochDraws.draw(ten_steps.RECIPE, 0, 25, ten_steps.STATISTICS).order[-1])
     (folder / "train" / f"class{last // 5}" / f"{last % 5}.png").write_bytes(b"no picture")
     return folder
 
