@@ -21,9 +21,14 @@ def native_lrn(x: Any, size: int, alpha: float, beta: float, k: float, towers: i
     ONNX divides alpha by size (its specification: Y = X / (bias + alpha / size · Σ X²)^beta) and we do not,
     so it gets alpha · size. It sums over all maps of a picture; folding the towers into the batch axis
     keeps the sum within each tower and copies nothing.
+
+    With an alpha or a beta of zero the divisor is bias^beta everywhere. CUDA refuses such an `LRN`, so it is a
+    division by a constant.
     """
     _, maps, height, width = x.shape
     y = _in_float32(x)
+    if alpha == 0 or beta == 0:
+        return _in_type_of(x, op.Div(y, _constant(np.array(k**beta, np.float32))))
     if towers > 1:
         y = op.Reshape(y, op.Constant(value_ints=[-1, maps // towers, height, width]))  # type: ignore[arg-type]
     y = op.LRN(y, alpha=alpha * size, beta=beta, bias=k, size=size)

@@ -48,8 +48,8 @@ def own_metadata(session: ort.InferenceSession) -> dict[str, str]:
 
 def reason(error: BaseException) -> str:
     """The first line of an ONNX Runtime error, without its codes and its places in source code."""
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
-    text = re.sub(r"/\S+:\d+ [^\n]*?\) (?=[A-Z])", " ", text)  # a line of its source code
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
+    text = re.sub(r"/\S+:\d+ [^\n]*?[)\]] (?=[A-Za-z/])(?!\[)", " ", text)  # lines of its source code
     text = text.partition(" ; GPU=")[0]  # the machine's name and another line of source code follow
     return text.splitlines()[0] if text else type(error).__name__
 

@@ -85,6 +85,7 @@ VARIANTS = [
     ("network.towers=1",),
     ("network.towers=4", "network.lrn.alpha=0.05"),
     ("network.lrn.enabled=false",),
+    ("network.lrn.alpha=0",),
     ("network.pool_ceil=true",),
     ("preprocess.channel_order=BGR", "preprocess.mean=[123,117,104]"),
 ]
@@ -102,6 +103,16 @@ def test_every_variant_answers_as_torch_does(tmp_path: Path, make: Make, setting
     for batch in (1, 2, 9):
         (answers,) = session.run(None, {"image": pictures[:batch]})
         np.testing.assert_allclose(answers, expected[:batch], atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", ["network.lrn.alpha=0", "network.lrn.beta=0"])
+def test_a_constant_divisor_needs_no_lrn_node_which_cuda_would_refuse(
+    tmp_path: Path, make: Make, setting: str
+) -> None:
+    make(tmp_path / "model.pt", setting)
+    export(tmp_path / "model.pt")  # and ONNX Runtime and torch agree, or it raises
+    kinds = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
+    assert (kinds.count("LRN"), kinds.count("Conv")) == (0, 5)
 
 
 def test_onnxs_reference_evaluator_agrees(tmp_path: Path, make: Make) -> None:

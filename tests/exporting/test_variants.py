@@ -115,6 +115,17 @@ class TestEveryVariant:
                 network.forward(), expected[: len(some)], atol=CLOSE[variant.precision]
             )
 
+    def test_cuda_has_a_kernel_for_every_node(self, variant: Variant, files: Any) -> None:
+        """By rule, without a GPU: 32-bit integers to floats have none, and shapes go to the CPU."""
+        graph = onnx.load(files[variant]).graph
+        integers = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.INT32}
+        refused = [
+            node
+            for node in graph.node
+            if node.op_type == "Shape" or (node.op_type == "DequantizeLinear" and node.input[0] in integers)
+        ]
+        assert bool(refused) == (variant.precision == "int8")
+
     def test_the_file_says_what_it_is(self, variant: Variant, files: Any) -> None:
         model = onnx.load(files[variant])
         onnx.checker.check_model(model, full_check=True)

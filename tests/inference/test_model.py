@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from onnx import TensorProto
 
 from alexnet_tk.errors import ModelError
 from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.session import Device
 
 Write = Callable[..., Path]
 
@@ -217,3 +220,46 @@ def test_a_mean_that_is_no_number(tmp_path: Path, write_model: Write, metadata: 
     preprocess = json.loads(metadata["alexnet_tk.preprocess"]) | {"mean": "dataset"}
     changed = metadata | {"alexnet_tk.preprocess": json.dumps(preprocess)}
     assert "mean" in refusal(write_model(tmp_path / "model.onnx", changed))
+
+
+class Failing:
+    """A session that fails with these words."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
+        raise RuntimeError(self.words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Failed to allocate memory for requested buffer of size 2359296",
+        "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=h ; file=f ; line=9",
+        "CUDA failure 2: out of memory ; GPU=0 ; hostname=h",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+    ],
+)
+def test_without_memory_the_error_names_the_size_to_try(words: str, model_file: Path) -> None:
+    model = replace(
+        open_model(model_file, "cpu"), session=Failing(words), device=Device("cuda:1", "asked for")
+    )
+    pictures = np.zeros((128, 8, 8, 3), np.uint8)
+    with pytest.raises(ModelError) as caught:
+        model.run(pictures)
+    assert str(caught.value) == ("cuda:1 has no memory left for 128 pictures at once; try --batch-size 64")
+    with pytest.raises(ModelError, match="for 1 picture at once; `nvidia-smi` lists"):
+        model.run(pictures[:1])
+    with pytest.raises(ModelError, match="for 4 pictures at once; `nvidia-smi` lists"):
+        replace(model, batch=4).run(pictures)
+
+
+def test_another_failure_is_told_in_its_first_line(model_file: Path) -> None:
+    model = replace(
+        open_model(model_file, "cpu"), session=Failing("an illegal memory access ; GPU=0\nand so on")
+    )
+    with pytest.raises(ModelError, match="2 pictures on cpu: an illegal memory access; `alexnet-tk doctor`"):
+        model.run(np.zeros((2, 8, 8, 3), np.uint8))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.model import open_model
 
 
@@ -27,6 +29,28 @@ def test_an_unknown_device_is_wrong_usage(device: str, model_file: Path) -> None
     with pytest.raises(UsageError, match="auto, cpu, cuda, cuda:N or cuda:all") as caught:
         open_model(model_file, device)
     assert repr(device) in str(caught.value)
+
+
+def test_an_unknown_math_is_wrong_usage(model_file: Path) -> None:
+    with pytest.raises(UsageError, match="--math is 'tf32'; it must be exact or fast"):
+        open_model(model_file, "cpu", "tf32")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "math", "half", "expected"),
+    [
+        ("cpu", "exact", False, "exact"),
+        ("cpu", "fast", False, "exact"),
+        ("cpu", "fast", True, "exact"),
+        ("cuda", "exact", False, "exact"),
+        ("cuda:1", "fast", False, "tf32"),
+        ("cuda", "exact", True, "tf32"),
+    ],
+)
+def test_tf32_is_for_cuda_where_it_is_allowed_or_products_are_half(
+    device: str, math: Math, half: bool, expected: str
+) -> None:
+    assert arithmetic(device, math, half) == expected
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])

@@ -130,7 +130,7 @@ def test_the_plan_says_where_and_how_answers_were_computed(tmp_path: Path) -> No
     ("change", "words"),
     [
         ({"device": "cuda"}, "made on cuda and this run computes on cpu.*--device cuda"),
-        ({"arithmetic": "tf32"}, "made with tf32 arithmetic and this run computes with exact"),
+        ({"arithmetic": "tf32"}, "made with tf32 arithmetic and this run computes with exact.*--math fast"),
         ({"decoding": 0}, "revision 0 of decoding, and revision 2 decodes pictures/0.png differently"),
         ({"decoding": 3}, "revision 3 of decoding, and revision 2 decodes some pictures differently"),
         ({"decoding": 1, "topk": 2}, "with another number of labels"),
@@ -147,6 +147,14 @@ def test_two_ways_of_computing_are_not_mixed(change: dict[str, Any], words: str,
     with pytest.raises(OutputError, match=words):
         predict("pictures/", output=output, resume=True)
     assert output.read_bytes() == before
+
+
+def test_math_changes_nothing_on_a_cpu(tmp_path: Path) -> None:
+    predict("pictures/", output=tmp_path / "exact.csv", device="cpu", math="exact")
+    predict("pictures/", output=tmp_path / "fast.csv", device="cpu", math="fast")
+    exact, fast = (tmp_path / f"{name}.csv" for name in ("exact", "fast"))
+    assert exact.read_bytes() == fast.read_bytes()
+    assert plan_file(exact).read_bytes() == plan_file(fast).read_bytes()
 
 
 def test_an_output_that_does_not_say_was_made_on_the_cpu(tmp_path: Path) -> None:
