@@ -64,9 +64,12 @@ def _prediction() -> str:
 def _training() -> str:
     import torch
 
+    from alexnet_tk.network.lrn import why_no_kernel
     from alexnet_tk.training.device import why_no_cuda
 
     if not torch.cuda.is_available():
         return f"on cpu ({why_no_cuda()})"
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"on {', '.join(devices)} (CUDA {torch.version.cuda})"
+    lacking = why_no_kernel()
+    lrn = "LRN by its kernel" if lacking is None else f"LRN without its kernel: {lacking}"
+    return f"on {', '.join(devices)} (CUDA {torch.version.cuda}; {lrn})"

@@ -58,3 +58,20 @@ def test_what_is_broken_hides_nothing_else(tmp_path: Path, monkeypatch: pytest.M
     found = doctor.examine()
     assert found["predict"] == "not possible: libonnxruntime is broken"
     assert found["train"].startswith("on ")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"), [(None, "LRN by its kernel)"), ("no gcc", "LRN without its kernel: no gcc)")]
+)
+def test_on_cuda_it_says_how_lrn_is_computed(
+    monkeypatch: pytest.MonkeyPatch, lacking: str | None, words: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: "Card")
+    monkeypatch.setattr("alexnet_tk.network.lrn.why_no_kernel", lambda: lacking)
+    found = doctor.examine()["train"]
+    assert found.startswith("on Card (CUDA ")
+    assert found.endswith(words)

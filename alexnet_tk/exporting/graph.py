@@ -11,7 +11,7 @@ import torch
 
 from alexnet_tk.choices import InputKind, LrnForm, Precision
 from alexnet_tk.errors import ExportError
-from alexnet_tk.exporting.lrn import LRN_TRANSLATIONS
+from alexnet_tk.exporting.lrn import translation_table
 from alexnet_tk.inference.model import INPUT_NAME, OUTPUT_NAME
 from alexnet_tk.network.alexnet import TensorClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -59,9 +59,7 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
-            custom_translation_table={
-                torch.ops.alexnet_tk.local_response_norm.default: LRN_TRANSLATIONS[variant.lrn]
-            },
+            custom_translation_table=translation_table(variant.lrn),
         )
     assert program is not None
     model = program.model_proto

@@ -1,8 +1,9 @@
 """Local response normalisation in ONNX: its own operator `LRN`, or operators that every runtime has.
 
 Left alone, torch's exporter breaks the normalisation into ten nodes (Reshape, Pad, AveragePool, Pow, …).
-The network computes it by one operator, `alexnet_tk::local_response_norm`, and these functions translate
-that for the exporter: they take its arguments, x is (N, C, H, W), and return a value of the same shape.
+The network computes it by one operator, `alexnet_tk::local_response_norm` or the fused one for CUDA, and
+these functions translate it for the exporter: they take its arguments, x is (N, C, H, W), and return a value
+of the same shape.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnxscript import opset18 as op
 
 from alexnet_tk.choices import LrnForm
@@ -57,6 +59,13 @@ def decomposed_lrn(x: Any, size: int, alpha: float, beta: float, k: float, tower
 
 
 LRN_TRANSLATIONS: dict[LrnForm, Callable[..., Any]] = {"native": native_lrn, "decomposed": decomposed_lrn}
+
+
+def translation_table(form: LrnForm) -> dict[Any, Callable[..., Any]]:
+    """What the exporter makes of the operator; the fused one exists only where it was imported."""
+    names = ("local_response_norm", "fused_local_response_norm")
+    operators = [getattr(torch.ops.alexnet_tk, each) for each in names if hasattr(torch.ops.alexnet_tk, each)]
+    return {operator.default: LRN_TRANSLATIONS[form] for operator in operators}
 
 
 def decomposed_lrn_convolutions(model: onnx.ModelProto) -> set[str]:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.geometry import LAYERS, LRN, POOL_KERNEL, POOL_STRIDE, Network, convolutions, fully_connected
-from alexnet_tk.network.lrn import local_response_norm
+from alexnet_tk.network.lrn import operator_for
 from alexnet_tk.preprocess import Preprocess
 
 # σ of the weights and the value of the biases, by layer. "paper": section 5. "caffe": the paper's with biases
@@ -60,8 +60,7 @@ class LocalResponseNorm(nn.Module):
         if not self.lrn.enabled:
             return x
         lrn = self.lrn
-        y: Tensor = local_response_norm(x, lrn.size, lrn.alpha_per_square, lrn.beta, lrn.k, self.towers)
-        return y
+        return operator_for(x)(x, lrn.size, lrn.alpha_per_square, lrn.beta, lrn.k, self.towers)
 
 
 class AlexNet(nn.Module):

@@ -13,11 +13,15 @@ adds as fast as it reads them. On the CPU the rows are processed in pieces that 
 the same buffers: allocating new ones would cost more than the arithmetic. The backward pass saves only the
 input: recomputing the sums is cheaper than reading them from memory.
 
-As a custom operator it has a name in an exported graph, which exporting/onnx.py maps to ONNX's `LRN`, and an
+As a custom operator it has a name in an exported graph, which exporting/lrn.py maps to ONNX's `LRN`, and an
 autocast rule that keeps it in float32: squares overflow half precision above 256.
+
+On CUDA, `operator_for` chooses the kernels of lrn_triton.py where they work; what is here is their reference.
 """
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -98,6 +102,39 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, N
 local_response_norm.register_autograd(_backward, setup_context=_setup_context)
 for _device in ("cpu", "cuda"):
     local_response_norm.register_autocast(_device, torch.float32)
+
+
+def operator_for(x: Tensor) -> Callable[..., Tensor]:
+    """The operator that normalises x: Triton's kernels on CUDA, where they work, else plain tensor code."""
+    if x.is_cuda and why_no_kernel() is None:
+        from alexnet_tk.network.lrn_triton import fused_local_response_norm
+
+        operator: Callable[..., Tensor] = fused_local_response_norm
+        return operator
+    return local_response_norm
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@cache
+def why_no_kernel() -> str | None:
+    """What Triton lacks here to run the kernels on CUDA, with one warning, or None if they run.
+
+    Triton comes with torch's builds for CUDA on Linux and builds its launchers with a C compiler and Python's
+    headers, which small containers lack, so only a launch shows whether it works.
+    """
+    try:
+        from alexnet_tk.network.lrn_triton import fused_local_response_norm
+
+        fused_local_response_norm(torch.zeros(1, 1, 1, 1, device="cuda"), 1, 1.0, 0.75, 1.0, 1)
+    except Exception as error:  # a missing package, compiler or header, or a driver that refuses the kernel
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        warnings.warn(
+            f"LRN runs without its Triton kernel, correctly but slower ({reason}); "
+            "Triton needs a C compiler and Python's headers",
+            stacklevel=2,
+        )
+        return reason
+    return None
 
 
 def _check(x: Tensor, size: int, towers: int) -> None:

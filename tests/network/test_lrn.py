@@ -7,29 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from alexnet_tk.geometry import LRN
 from alexnet_tk.network.alexnet import LocalResponseNorm
 from alexnet_tk.network.lrn import local_response_norm
-
-
-def written_out(
-    a: NDArray[Any], n: int, alpha: float, beta: float, k: float, towers: int
-) -> NDArray[np.float64]:
-    """Section 3.3 of the paper in loops: b_i = a_i / (k + α Σ a_j²)^β, j in i's tower."""
-    pictures, maps, height, width = a.shape
-    b = np.empty(a.shape, np.float64)
-    for i in range(maps):
-        first = i // (maps // towers) * (maps // towers)
-        low, high = max(first, i - n // 2), min(first + maps // towers - 1, i + n // 2)
-        for picture in range(pictures):
-            for y in range(height):
-                for x in range(width):
-                    squares = sum(float(a[picture, j, y, x]) ** 2 for j in range(low, high + 1))
-                    b[picture, i, y, x] = a[picture, i, y, x] / (k + alpha * squares) ** beta
-    return b
+from tests.network.formula import normalised
 
 
 @settings(deadline=None, max_examples=60)
@@ -49,7 +32,7 @@ def test_it_is_the_printed_formula(
     if channels_last:
         x = x.contiguous(memory_format=torch.channels_last)
     b = local_response_norm(x, n, 1e-2, beta, 2.0, towers)
-    np.testing.assert_allclose(b.numpy(), written_out(a, n, 1e-2, beta, 2.0, towers), rtol=1e-12)
+    np.testing.assert_allclose(b.numpy(), normalised(a, n, 1e-2, beta, 2.0, towers), rtol=1e-12)
     assert b.stride() == x.stride()
 
 
@@ -61,7 +44,7 @@ def test_the_layer_keeps_to_the_recipe(convention: Any, across: bool, towers: in
     lrn = LRN(size=5, alpha=0.3, convention=convention, across_towers=across)
     b = LocalResponseNorm(lrn, towers)(torch.from_numpy(a))
     alpha = 0.3 if convention == "paper" else 0.3 / 5
-    expected = written_out(a, 5, alpha, 0.75, 2.0, 1 if across else towers)
+    expected = normalised(a, 5, alpha, 0.75, 2.0, 1 if across else towers)
     np.testing.assert_allclose(b.numpy(), expected, rtol=1e-12)
 
 
@@ -103,7 +86,7 @@ def test_many_pieces_are_one() -> None:
 def test_half_precision_does_not_overflow() -> None:
     """300² is infinite in float16."""
     x = torch.full((1, 4, 2, 2), 300.0)
-    expected = written_out(x.numpy(), 5, 1e-4, 0.75, 2.0, 1)
+    expected = normalised(x.numpy(), 5, 1e-4, 0.75, 2.0, 1)
     half = local_response_norm(x.half(), 5, 1e-4, 0.75, 2.0, 1)
     assert half.dtype == torch.float16
     np.testing.assert_allclose(half.float().numpy(), expected, rtol=1e-3)
