@@ -24,8 +24,8 @@ def native_lrn(x: Any, size: int, alpha: float, beta: float, k: float, towers: i
     so it gets alpha · size. It sums over all maps of a picture; folding the towers into the batch axis
     keeps the sum within each tower and copies nothing.
 
-    With an alpha or a beta of zero the divisor is bias^beta everywhere. CUDA refuses such an `LRN`, so it is a
-    division by a constant.
+    With an alpha or a beta of zero the divisor is bias^beta everywhere. CUDA refuses such an `LRN`, so it is
+    a division by a constant.
     """
     _, maps, height, width = x.shape
     y = _in_float32(x)
