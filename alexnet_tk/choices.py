@@ -9,7 +9,7 @@ BlockOrder = Literal["pool-lrn", "lrn-pool"]  # what follows c1 and c2
 LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Caffe and torch
 Initialisation = Literal["paper", "he", "caffe"]
 Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
-TrainingPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 
 # train
 Parallelism = Literal["data", "towers", "pipeline", "hybrid"]

@@ -1,18 +1,20 @@
-"""The device to train on."""
+"""The device to train on, and how it multiplies."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
+from alexnet_tk.choices import TrainingPrecision
 from alexnet_tk.errors import DeviceError, UsageError
-from alexnet_tk.progress import Progress
 from alexnet_tk.training.parallel.world import local_rank, started_by_launcher
 
 
-def choose_device(name: str, progress: Progress) -> torch.device:
-    """The device with that name; "auto" takes CUDA where torch can use it, and reports its choice and why.
+def choose_device(name: str) -> torch.device:
+    """The device with that name; "auto" takes CUDA where torch can use it.
 
-    Each of several processes on a machine takes the CUDA device with the process's local rank.
+    A CUDA device has an index: the name's, or the process's local rank, which is 0 for a single process.
 
     Raises
     ------
@@ -22,35 +24,20 @@ def choose_device(name: str, progress: Progress) -> torch.device:
         another name, or one CUDA device for several processes
 
     """
-    if name == "cpu":
-        return torch.device("cpu")
     available = torch.cuda.is_available()
-    if name == "auto":
-        if available:
-            device = _existing(torch.device("cuda"))
-            progress.say(f"device: {device}, {torch.cuda.get_device_name(device)}")
-            return device
-        progress.say(f"device: cpu, {torch.get_num_threads()} threads ({why_no_cuda()})")
+    if name == "cpu" or (name == "auto" and not available):
         return torch.device("cpu")
-    if re.fullmatch(r"cuda(:\d+)?", name) is None:
+    if re.fullmatch(r"auto|cuda(:\d+)?", name) is None:
         raise UsageError(f"--device is {name!r}; it must be auto, cpu, cuda or cuda:N")
     if not available:
         raise DeviceError(f"--device {name}: {why_no_cuda()}; --device cpu works everywhere")
-    device = torch.device(name)
-    if device.index is not None and started_by_launcher():
+    number = name.partition(":")[2]
+    if number and started_by_launcher():
         raise UsageError(f"--device {name} is a single device; give --device cuda for several processes")
-    return _existing(device)
-
-
-def _existing(device: torch.device) -> torch.device:
-    """The CUDA device of this process; raises `DeviceError` where the machine has fewer."""
-    if started_by_launcher():
-        device = torch.device("cuda", local_rank())
-    if (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(
-            f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0"
-        )
-    return device
+    index, count = int(number) if number else local_rank(), torch.cuda.device_count()
+    if index >= count:
+        raise DeviceError(f"--device cuda:{index}: this machine has {count} CUDA devices, from cuda:0")
+    return torch.device("cuda", index)
 
 
 def why_no_cuda() -> str:
@@ -58,3 +45,46 @@ def why_no_cuda() -> str:
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     return "torch finds no working CUDA device; `nvidia-smi` shows whether the driver does"
+
+
+def device_line(name: str, device: torch.device, precision: TrainingPrecision) -> str:
+    """What `train` reports: the device chosen for `name`, why it is a CPU, and what it computes in."""
+    if device.type == "cuda":
+        described = f"{device}, {torch.cuda.get_device_name(device)}"
+    else:
+        why = f" ({why_no_cuda()})" if name == "auto" else ""
+        described = f"{device}, {torch.get_num_threads()} threads{why}"
+    dtype = autocast_dtype(precision, device)
+    if dtype is not None:
+        arithmetic = str(dtype).removeprefix("torch.")
+    else:
+        arithmetic = "TF32" if precision == "tf32" and device.type == "cuda" else "float32"
+    return f"device: {described}, {arithmetic}"
+
+
+def autocast_dtype(precision: TrainingPrecision, device: torch.device) -> torch.dtype | None:
+    """The precision of autocast, or None for float32.
+
+    "auto" is half precision on CUDA only: bfloat16 where the device computes in it, and not by emulation.
+    """
+    if precision == "auto":
+        if device.type != "cuda":
+            return None
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
+    return {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Inside the block CUDA devices multiply float32 with 10-bit mantissas (TF32), or exactly.
+
+    torch allows TF32 in convolutions unless it is told otherwise.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

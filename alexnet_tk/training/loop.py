@@ -18,7 +18,7 @@ from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset
-from alexnet_tk.training.device import choose_device
+from alexnet_tk.training.device import choose_device, device_line, tf32
 from alexnet_tk.training.metrics import Confusion, Figures, Tally
 from alexnet_tk.training.parallel import join_world
 from alexnet_tk.training.parallel.world import is_first
@@ -105,7 +105,7 @@ def train(
     progress = progress if is_first() else SILENCE
     folder = RunFolder(output)
 
-    with join_world(choose_device(device, progress)) as world:
+    with join_world(choose_device(device)) as world:
         resuming = world.is_first and (resume or world.written_before_restart(folder.last))
         resuming = resuming and folder.last.exists()
         if world.is_first:
@@ -123,6 +123,8 @@ def train(
             state = None
             if world.is_first:
                 folder.make_empty()
+        precision = run.recipe.train.precision
+        progress.say(device_line(device, world.device, precision))
         if run.finished and world.broadcast(folder.has_all_plots):
             progress.say(f"{output}: this run is finished, there is nothing left to do")
             return world.broadcast(lambda: Checkpoint.load(output))
@@ -139,7 +141,7 @@ def train(
         elif start is not None and initial is not None:
             copy_weights(trainer, start, dataset.labels, initial, progress)
 
-        with deferred(patient=world.size > 1) as interrupt:
+        with deferred(patient=world.size > 1) as interrupt, tf32(precision == "tf32"):
             loop = Loop(run, trainer, dataset, output, folder, interrupt, progress)
             if not loop.fit():
                 run = run.restarted(trainer.steps, trainer.check_loss())

@@ -13,13 +13,12 @@ from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.model import INPUT_NAME, Input, Model
 from alexnet_tk.inference.session import Device
 from alexnet_tk.network.alexnet import PictureClassifier
-from alexnet_tk.progress import SILENCE
 from alexnet_tk.training.checkpoint import Checkpoint
-from alexnet_tk.training.device import choose_device, why_no_cuda
+from alexnet_tk.training.device import choose_device, tf32, why_no_cuda
 
 
 class TorchSession:
-    """Runs like an ONNX Runtime session of the exported file, in float32."""
+    """Runs like an ONNX Runtime session of the exported file, in exact float32."""
 
     def __init__(self, classifier: PictureClassifier, device: torch.device) -> None:
         self._classifier = classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -27,7 +26,7 @@ class TorchSession:
 
     def run(self, outputs: list[str], inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3)."""
-        with torch.inference_mode():
+        with torch.inference_mode(), tf32(allowed=False):
             pictures = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
             return [self._classifier(pictures).cpu().numpy()]
 
@@ -45,7 +44,7 @@ def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> M
     """
     checkpoint = Checkpoint.load(path)
     if device != "auto":
-        chosen, why = choose_device(device, SILENCE), "asked for"
+        chosen, why = choose_device(device), "asked for"
     elif torch.cuda.is_available():
         chosen, why = torch.device("cuda"), torch.cuda.get_device_name()
     else:

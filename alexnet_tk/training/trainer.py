@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet_tk.choices import Parallelism, TrainingPrecision
+from alexnet_tk.choices import Parallelism
 from alexnet_tk.errors import DataError, TrainingError
 from alexnet_tk.network.alexnet import AlexNet, dropout_masks, normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws, centre
 from alexnet_tk.training.batches import BatchReader, PictureBatch, on_device
 from alexnet_tk.training.dataset import Split
+from alexnet_tk.training.device import autocast_dtype
 from alexnet_tk.training.metrics import Figures, RunningLoss, Tally
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
 from alexnet_tk.training.parallel import StepInputs, World, choose_strategy
@@ -24,6 +25,9 @@ from alexnet_tk.training.statistics import Statistics
 # The loss of a network that has learned nothing but the classes' frequencies, as fractions of
 # ln(num_classes). One that learns falls below; one that began far off comes down from above.
 STALLED_LOSS = (0.995, 1.02)
+
+# What errors say of a lack of memory: those of torch's allocators, of the CUDA runtime and of its libraries.
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 class Trainer:
@@ -48,10 +52,10 @@ class Trainer:
         model.initialise(recipe.train.seed)
         # Pixels as rows, maps as columns: faster convolutions, and the layout that the LRN operator works on.
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        autocast_dtype = _autocast_dtype(recipe.train.precision, self.device)
-        self.strategy = choose_strategy(model, recipe, world, mode, autocast_dtype, compile)
+        dtype = autocast_dtype(recipe.train.precision, self.device)
+        self.strategy = choose_strategy(model, recipe, world, mode, dtype, compile)
         self.optimiser = PaperSGD(list(self.strategy.parameters.values()), recipe.train, recipe.train.lr)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast_dtype == torch.float16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.plateau = Plateau(recipe.train)
         self.steps = 0
         preprocess = recipe.resolve(statistics.mean)
@@ -72,7 +76,7 @@ class Trainer:
         """An epoch's batches on this process's device, from number `first`."""
         batch_size = self.recipe.train.batch_size
         order = draws.order[first * batch_size :]
-        return on_device(reader.batches(order, batch_size, draws.crop, draws.changes), self.device)
+        return self._on_device(reader.batches(order, batch_size, draws.crop, draws.changes))
 
     def step(self, batch: PictureBatch, at: float) -> tuple[Tensor, Tensor]:
         """One step of gradient descent.
@@ -118,19 +122,20 @@ class Trainer:
         DataError
             not one picture can be read
         TrainingError
-            the loss is NaN or infinite
+            the loss is NaN or infinite, or the device has no memory left
 
         """
         size, tally = self.recipe.network.image_size, Tally(self.world)
         order = np.arange(len(reader.split.targets))
         batch_size = self.recipe.train.batch_size
         batches = reader.batches(order, batch_size, lambda picture, index: centre(picture, size))
-        for batch in on_device(batches, self.device):
+        for batch in self._on_device(batches):
             if self.is_empty(batch):
                 continue
-            x = normalise(batch.pictures, self._mean, self._std, self._channel_order)
-            logits, targets = self._reported(batch, self.strategy.logits(x))
-            tally.add(logits, targets)
+            with self._device_errors():
+                x = normalise(batch.pictures, self._mean, self._std, self._channel_order)
+                logits, targets = self._reported(batch, self.strategy.logits(x))
+                tally.add(logits, targets)
             on_batch(batch, logits)
         figures = tally.figures()
         if not figures.pictures:
@@ -218,6 +223,10 @@ class Trainer:
         self.steps = state["steps"]
         self._loss.restore(state["loss"])
 
+    def _on_device(self, batches: Iterator[PictureBatch]) -> Iterator[PictureBatch]:
+        with self._device_errors():
+            yield from on_device(batches, self.device)
+
     def _inputs(self, batch: PictureBatch) -> StepInputs:
         """What the network sees of a batch in training: augmented pictures, and the step's dropout."""
         train = self.recipe.train
@@ -247,7 +256,7 @@ class Trainer:
         try:
             yield
         except RuntimeError as error:  # the CPU's allocator has no error of its own
-            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            if any(message in str(error) for message in OUT_OF_MEMORY):
                 raise TrainingError(
                     f"{self.device} has no memory left for train.batch_size={batch_size}; "
                     f"try --set train.batch_size={max(1, batch_size // 2)}"
@@ -256,15 +265,6 @@ class Trainer:
                 why = " ".join(str(error).split("\n\n")[0].split())
                 raise TrainingError(f"torch.compile failed: {why}; train without --compile") from error
             raise
-
-
-def _autocast_dtype(precision: TrainingPrecision, device: torch.device) -> torch.dtype | None:
-    """The precision of autocast, or None; "auto" is half precision on CUDA only, bfloat16 where it has it."""
-    if precision == "auto":
-        if device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 
 def _cpu_copy(tensor: Tensor) -> Tensor:

@@ -125,6 +125,23 @@ def test_an_unreadable_picture_is_left_out_with_its_class(tmp_path: Path) -> Non
     assert "empty" in reader.failures[10]
 
 
+def test_the_part_of_a_process_has_blank_rows_where_pictures_are_missing(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 7, (50, 50, 50))
+    (tmp_path / "a" / "003.png").write_bytes(b"rubbish")
+    paths = [str(path) for path in sorted(tmp_path.glob("*/*.png"))]
+    reader = BatchReader(FileSplit(paths, np.arange(7)), SQUARE, slots=slice(2, 4))
+    first, last = reader.batches(np.arange(7), 5, lambda picture, _: picture)
+    assert first.sample_weights.tolist() == [1, 0]  # pictures 2 and 3
+    assert first.pictures[:, 0, 0, 0].tolist() == [50, 0]
+    assert first.slots.tolist() == last.slots.tolist() == [2, 3]
+    assert first.indices.tolist() == [2]
+    assert first.without_blank(first.targets).tolist() == [2]
+    assert last.sample_weights.tolist() == [0, 0]  # pictures 5 and 6 are another process's
+    assert last.pictures.shape == (2, 8, 8, 3)
+    assert not last.pictures.any()
+    assert (len(last.indices), last.global_size) == (0, 2)
+
+
 def test_statistics_against_numpy() -> None:
     colors = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
 

@@ -15,7 +15,9 @@ LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1",
 
 def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     log, output = Log(), tmp_path / "model.pt"
-    best = train(pictures, settings=(*tiny, *LEARNS, "train.epochs=6"), output=output, progress=log)
+    best = train(
+        pictures, settings=(*tiny, *LEARNS, "train.epochs=6"), output=output, progress=log, device="cpu"
+    )
     run = tmp_path / "runs" / "model"
     metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     top1 = [line["val_top1"] for line in metrics]
@@ -43,7 +45,9 @@ def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny:
         settings = (*tiny, f"train.seed={seed}", "augment.rotate=5")
         torch.rand(seed + 3)  # what was drawn before must not matter
         weights.append(
-            train(pictures, settings=settings, output=tmp_path / "model.pt", overwrite=True).weights
+            train(
+                pictures, settings=settings, output=tmp_path / "model.pt", overwrite=True, device="cpu"
+            ).weights
         )
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert not torch.equal(weights[0]["f8.weight"], weights[2]["f8.weight"])
@@ -51,7 +55,7 @@ def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny:
 
 def test_the_sample_and_its_recipe_are_the_default(tmp_path: Path, tiny: tuple[str, ...]) -> None:
     log = Log()
-    best = train(settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log)
+    best = train(settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log, device="cpu")
     assert "T-shirt" in best.labels
     assert any("fashion-mini" in line for line in log.said)
     assert any(line.startswith("device: ") for line in log.said)
@@ -59,7 +63,9 @@ def test_the_sample_and_its_recipe_are_the_default(tmp_path: Path, tiny: tuple[s
 
 def test_a_folders_recipe_is_own_pictures(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     log = Log()
-    best = train(pictures, settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log)
+    best = train(
+        pictures, settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log, device="cpu"
+    )
     assert any("own-pictures" in line for line in log.said)
     assert best.recipe.train.schedule == "cosine"
 
@@ -73,7 +79,7 @@ def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tu
         if i % 20 == 0:
             broken.append(copy)
     log = Log()
-    train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", progress=log)
+    train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", progress=log, device="cpu")
     listed = (tmp_path / "runs" / "m" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in listed] == [str(path) for path in broken]
     assert sum("3 unreadable pictures are left out" in line for line in log.said) == 1
@@ -88,7 +94,7 @@ def test_no_readable_validation_picture_is_an_error(
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes() if split == "train" else b"")
     with pytest.raises(DataError, match="no validation picture is readable"):
-        train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt")
+        train(tmp_path / "data", settings=tiny, output=tmp_path / "m.pt", device="cpu")
     assert not (tmp_path / "m.pt").exists()
 
 
@@ -102,7 +108,7 @@ def test_plateau_ends_a_run_early(pictures: Path, tmp_path: Path, tiny: tuple[st
         "train.lr=1e-9",
         "train.epochs=9",
     )
-    train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log)
+    train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log, device="cpu")
     # Nothing is learned at this rate: one drop after the second epoch, the end after the third.
     assert len(log.epochs) == 3
 
@@ -110,18 +116,18 @@ def test_plateau_ends_a_run_early(pictures: Path, tmp_path: Path, tiny: tuple[st
 def test_mistakes_are_found_before_the_work(pictures: Path, tmp_path: Path) -> None:
     log, output = Log(), tmp_path / "model.pt"
     with pytest.raises(RecipeError, match="nosuch"):
-        train(recipe="nosuch", output=output, progress=log)
+        train(recipe="nosuch", output=output, progress=log, device="cpu")
     with pytest.raises(RecipeError, match="nosuch"):
-        train(recipe="fashion-mini", settings=("train.nosuch=1",), output=output, progress=log)
+        train(recipe="fashion-mini", settings=("train.nosuch=1",), output=output, progress=log, device="cpu")
     with pytest.raises(UsageError, match="'tpu'"):
         train(pictures, device="tpu", output=output, progress=log)
     with pytest.raises(DataError, match="nosuch"):
-        train(tmp_path / "nosuch", output=output, progress=log)
+        train(tmp_path / "nosuch", output=output, progress=log, device="cpu")
     with pytest.raises(OutputError, match="nosuch"):
-        train(output=tmp_path / "nosuch" / "model.pt", progress=log)
+        train(output=tmp_path / "nosuch" / "model.pt", progress=log, device="cpu")
     output.write_text("precious")
     with pytest.raises(OutputError, match="--overwrite"):
-        train(output=output, progress=log)
+        train(output=output, progress=log, device="cpu")
     assert output.read_text() == "precious"
     assert log.pictures == 0
 

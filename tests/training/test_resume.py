@@ -61,7 +61,7 @@ def settings(tiny: tuple[str, ...]) -> tuple[str, ...]:
 def whole(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    train(pictures, settings=(*TINY, *SETTINGS), output=folder / "model.pt")
+    train(pictures, settings=(*TINY, *SETTINGS), output=folder / "model.pt", device="cpu")
     return folder
 
 
@@ -101,9 +101,9 @@ def test_a_run_that_crashed_goes_on(
     monkeypatch.setattr(loop, "SAVE_EVERY", every)
     output = tmp_path / "model.pt"
     with pytest.raises(Stop):
-        train(pictures, settings=settings, output=output, progress=StoppingLog(after))
+        train(pictures, settings=settings, output=output, progress=StoppingLog(after), device="cpu")
     torch.rand(3)
-    resumed = train(pictures, settings=settings, output=output, resume=True)
+    resumed = train(pictures, settings=settings, output=output, resume=True, device="cpu")
     assert_same(resumed, undisturbed)
     assert_same(Checkpoint.load(output), undisturbed)
     assert_same_end(tmp_path, whole)
@@ -125,7 +125,7 @@ def test_a_process_stops_only_when_all_do(
 
     monkeypatch.setattr(World, "max", agree)
     with pytest.raises(SystemExit) as error:
-        train(pictures, settings=settings, output=tmp_path / "model.pt")
+        train(pictures, settings=settings, output=tmp_path / "model.pt", device="cpu")
     assert error.value.code == 128 + signal.SIGTERM
     assert len(answers) > after
     assert answers[-1] == signal.SIGTERM
@@ -147,13 +147,21 @@ def test_a_signal_finishes_the_step_and_saves(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would have it ignored
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(error):
-        train(pictures, settings=settings, output=tmp_path / "m.pt", progress=StoppingLog(after, number))
+        train(
+            pictures,
+            settings=settings,
+            output=tmp_path / "m.pt",
+            progress=StoppingLog(after, number),
+            device="cpu",
+        )
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     state = torch.load(tmp_path / "runs" / "m" / "last.pt", weights_only=True)
     epochs, looks = divmod(after - 5, 6)
     assert (state["run"]["epoch"], state["run"]["batch"]) == (epochs, min(looks + 1, 5))
     log = Log()
-    assert_same(train(pictures, output=tmp_path / "m.pt", resume=True, progress=log), undisturbed)
+    assert_same(
+        train(pictures, output=tmp_path / "m.pt", resume=True, progress=log, device="cpu"), undisturbed
+    )
     assert len(log.epochs) == 3 - epochs
 
 
@@ -162,7 +170,9 @@ def test_training_in_a_thread_leaves_signals_alone(
 ) -> None:
     results: list[Checkpoint] = []
     thread = threading.Thread(
-        target=lambda: results.append(train(pictures, settings=settings, output=tmp_path / "m.pt"))
+        target=lambda: results.append(
+            train(pictures, settings=settings, output=tmp_path / "m.pt", device="cpu")
+        )
     )
     thread.start()
     thread.join()
@@ -173,16 +183,18 @@ def test_nothing_to_resume_and_nothing_left_to_do(
     pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint
 ) -> None:
     output = tmp_path / "model.pt"
-    assert_same(train(pictures, settings=settings, output=output, resume=True), undisturbed)
+    assert_same(train(pictures, settings=settings, output=output, resume=True, device="cpu"), undisturbed)
     before, log = output.stat().st_mtime_ns, Log()
-    assert_same(train(pictures, output=output, resume=True, progress=log), undisturbed)
+    assert_same(train(pictures, output=output, resume=True, progress=log, device="cpu"), undisturbed)
     assert output.stat().st_mtime_ns == before
     assert log.epochs == []
     assert any("finished" in line for line in log.said)
     # A run that was stopped before its pictures were drawn draws them, and takes no step.
     drawn, log = tmp_path / "runs" / "model" / "filters.png", Log()
     drawn.unlink()
-    assert_same(train(pictures, output=tmp_path / "model.pt", resume=True, progress=log), undisturbed)
+    assert_same(
+        train(pictures, output=tmp_path / "model.pt", resume=True, progress=log, device="cpu"), undisturbed
+    )
     assert drawn.exists()
     assert log.epochs == []
 
@@ -193,28 +205,30 @@ def test_pictures_may_be_moved_or_named_otherwise(
     data, output = tmp_path / "data", tmp_path / "model.pt"
     shutil.copytree(pictures, data)
     with pytest.raises(Stop):
-        train(data, settings=settings, output=output, progress=StoppingLog(12))
+        train(data, settings=settings, output=output, progress=StoppingLog(12), device="cpu")
     data.rename(tmp_path / "moved")
-    assert_same(train(f"{tmp_path}/../{tmp_path.name}/moved", output=output, resume=True), undisturbed)
+    assert_same(
+        train(f"{tmp_path}/../{tmp_path.name}/moved", output=output, resume=True, device="cpu"), undisturbed
+    )
 
 
 def test_a_packed_set_may_be_moved(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     pack(pictures, tmp_path / "packed")
     output = tmp_path / "model.pt"
     with pytest.raises(Stop):
-        train(tmp_path / "packed", settings=settings, output=output, progress=StoppingLog(12))
+        train(tmp_path / "packed", settings=settings, output=output, progress=StoppingLog(12), device="cpu")
     (tmp_path / "packed").rename(tmp_path / "moved")
-    assert train(tmp_path / "moved", output=output, resume=True).training["epoch"]
+    assert train(tmp_path / "moved", output=output, resume=True, device="cpu").training["epoch"]
 
 
 def test_other_names_are_other_pictures(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     data, output = tmp_path / "data", tmp_path / "model.pt"
     shutil.copytree(pictures, data)
     with pytest.raises(Stop):
-        train(data, settings=settings, output=output, progress=StoppingLog(12))
+        train(data, settings=settings, output=output, progress=StoppingLog(12), device="cpu")
     (data / "red" / "0.png").rename(data / "red" / "other.png")
     with pytest.raises(DataError, match="other pictures"):
-        train(data, output=output, resume=True)
+        train(data, output=output, resume=True, device="cpu")
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "steps"])
@@ -225,12 +239,12 @@ def test_a_finished_run_takes_more_epochs(
     more, output = (*settings, "train.epochs=4"), tmp_path / "one" / "model.pt"
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-    train(pictures, settings=(*settings, "train.epochs=2"), output=output)
-    train(pictures, settings=("train.epochs=4",), output=output, resume=True)
-    train(pictures, settings=more, output=tmp_path / "other" / "model.pt")
+    train(pictures, settings=(*settings, "train.epochs=2"), output=output, device="cpu")
+    train(pictures, settings=("train.epochs=4",), output=output, resume=True, device="cpu")
+    train(pictures, settings=more, output=tmp_path / "other" / "model.pt", device="cpu")
     assert_same_end(output.parent, tmp_path / "other")
     with pytest.raises(RecipeError, match="has been trained for 4 epochs"):
-        train(pictures, settings=("train.epochs=3",), output=output, resume=True)
+        train(pictures, settings=("train.epochs=3",), output=output, resume=True, device="cpu")
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
@@ -238,9 +252,14 @@ def test_a_schedule_over_all_epochs_takes_no_more(
     pictures: Path, tmp_path: Path, settings: tuple[str, ...], schedule: str
 ) -> None:
     output = tmp_path / "model.pt"
-    train(pictures, settings=(*settings, f"train.schedule={schedule}", "train.epochs=1"), output=output)
+    train(
+        pictures,
+        settings=(*settings, f"train.schedule={schedule}", "train.epochs=1"),
+        output=output,
+        device="cpu",
+    )
     with pytest.raises(RecipeError, match=f"'{schedule}' depends on it; .* --init {output}"):
-        train(pictures, settings=("train.epochs=2",), output=output, resume=True)
+        train(pictures, settings=("train.epochs=2",), output=output, resume=True, device="cpu")
 
 
 def test_a_run_that_no_longer_improves_takes_no_more_epochs(
@@ -254,9 +273,9 @@ def test_a_run_that_no_longer_improves_takes_no_more_epochs(
         "train.epochs=9",
         "train.lr=1e-9",
     )
-    train(pictures, settings=(*settings, *ends_early), output=output)
+    train(pictures, settings=(*settings, *ends_early), output=output, device="cpu")
     with pytest.raises(RecipeError, match=f"validation no longer improved; .* --init {output}"):
-        train(pictures, settings=("train.epochs=20",), output=output, resume=True)
+        train(pictures, settings=("train.epochs=20",), output=output, resume=True, device="cpu")
 
 
 def test_a_plot_that_can_not_be_drawn_costs_nothing_else(
@@ -267,7 +286,13 @@ def test_a_plot_that_can_not_be_drawn_costs_nothing_else(
 
     monkeypatch.setattr("alexnet_tk.training.plots.draw_confusion", fail)
     log = Log()
-    train(pictures, settings=(*settings, "train.epochs=1"), output=tmp_path / "model.pt", progress=log)
+    train(
+        pictures,
+        settings=(*settings, "train.epochs=1"),
+        output=tmp_path / "model.pt",
+        progress=log,
+        device="cpu",
+    )
     folder = tmp_path / "runs" / "model"
     assert f"{folder / 'confusion.png'}: can't be drawn: no such glyph" in log.said
     assert (folder / "filters.png").exists()
@@ -276,17 +301,17 @@ def test_a_plot_that_can_not_be_drawn_costs_nothing_else(
 def test_another_run_is_not_taken_up(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     output = tmp_path / "model.pt"
     with pytest.raises(Stop):
-        train(pictures, settings=settings, output=output, progress=StoppingLog(12))
+        train(pictures, settings=settings, output=output, progress=StoppingLog(12), device="cpu")
     with pytest.raises(RecipeError, match="another recipe"):
-        train(pictures, settings=("train.lr=0.5",), output=output, resume=True)
+        train(pictures, settings=("train.lr=0.5",), output=output, resume=True, device="cpu")
     with pytest.raises(DataError, match="other pictures"):
-        train(output=output, resume=True)
+        train(output=output, resume=True, device="cpu")
     with pytest.raises(OutputError, match="--overwrite"):
-        train(pictures, settings=settings, output=output)
+        train(pictures, settings=settings, output=output, device="cpu")
     last = tmp_path / "runs" / "model" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"last\.pt"):
-        train(pictures, output=output, resume=True)
+        train(pictures, output=output, resume=True, device="cpu")
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(
@@ -298,7 +323,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 ) -> None:
     output = tmp_path / "model.pt"
     with pytest.raises(Stop):
-        train(pictures, settings=settings, output=output, progress=StoppingLog(13))
+        train(pictures, settings=settings, output=output, progress=StoppingLog(13), device="cpu")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.pt")}
 
     def full(descriptor: int) -> None:
@@ -306,16 +331,16 @@ def test_a_full_disk_leaves_the_last_checkpoint(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
-        train(pictures, settings=settings, output=output, resume=True)
+        train(pictures, settings=settings, output=output, resume=True, device="cpu")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.pt")} == files
     monkeypatch.undo()
-    assert_same(train(pictures, output=output, resume=True), undisturbed)
+    assert_same(train(pictures, output=output, resume=True, device="cpu"), undisturbed)
 
 
 def test_training_restarts_once_after_a_stall(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
     log = Log()
     settings = (*tiny, "network.init=paper", "train.lr=1e-12", "train.stall=7", "train.batch_size=12")
-    best = train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log)
+    best = train(pictures, settings=settings, output=tmp_path / "m.pt", progress=log, device="cpu")
     assert best.recipe.network.init == "caffe"
     assert best.recipe.train.seed == 1
     (story,) = best.training["restarts"]
@@ -327,7 +352,7 @@ def test_training_restarts_once_after_a_stall(pictures: Path, tmp_path: Path, ti
 def test_training_that_learns_is_not_restarted(
     pictures: Path, tmp_path: Path, settings: tuple[str, ...]
 ) -> None:
-    best = train(pictures, settings=(*settings, "train.stall=10"), output=tmp_path / "m.pt")
+    best = train(pictures, settings=(*settings, "train.stall=10"), output=tmp_path / "m.pt", device="cpu")
     assert best.training["restarts"] == []
 
 
@@ -336,24 +361,13 @@ def test_a_loss_that_is_nan_or_infinite_stops(
 ) -> None:
     output = tmp_path / "model.pt"
     with pytest.raises(TrainingError, match=r"NaN or infinite at step \d+ \(lr .*--set train.lr=1e\+29"):
-        train(pictures, settings=(*settings, "train.lr=1e30"), output=output)
+        train(pictures, settings=(*settings, "train.lr=1e30"), output=output, device="cpu")
     assert not output.exists()
-
-
-def test_memory_that_runs_out_names_a_batch_size(
-    pictures: Path, tmp_path: Path, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def out_of_memory(*arguments: object) -> torch.Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
-
-    monkeypatch.setattr("alexnet_tk.training.changes.normalise", out_of_memory)
-    with pytest.raises(TrainingError, match=r"train\.batch_size=12; try --set train\.batch_size=6$"):
-        train(pictures, settings=settings, output=tmp_path / "model.pt")
 
 
 def test_half_precision_learns_too(pictures: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     settings = (*settings, "train.precision=bf16", "train.epochs=12")
-    best = train(pictures, settings=settings, output=tmp_path / "m.pt")
+    best = train(pictures, settings=settings, output=tmp_path / "m.pt", device="cpu")
     assert best.weights["c1.weight"].dtype == torch.float32
     first, *_, last = (line["loss"] for line in best.training["history"])
     assert last < first
@@ -366,7 +380,12 @@ def test_another_checkpoint_to_start_from(
     log = Log()
     still = (*settings[-1:], "train.lr=1e-12", "train.epochs=1")
     best = train(
-        pictures, settings=still, initial=tmp_path / "first.pt", output=tmp_path / "m.pt", progress=log
+        pictures,
+        settings=still,
+        initial=tmp_path / "first.pt",
+        output=tmp_path / "m.pt",
+        progress=log,
+        device="cpu",
     )
     assert best.recipe.network == undisturbed.recipe.network
     assert all(torch.allclose(best.weights[n], undisturbed.weights[n], atol=1e-6) for n in best.weights)
@@ -381,6 +400,7 @@ def test_another_checkpoint_to_start_from(
         initial=tmp_path / "first.pt",
         output=tmp_path / "n.pt",
         progress=log,
+        device="cpu",
     )
     assert best.labels == ["green", "red"]
     assert torch.allclose(best.weights["f7.weight"], undisturbed.weights["f7.weight"], atol=1e-6)
@@ -427,11 +447,18 @@ def test_compiled_it_takes_the_same_steps(
     """But for rounding; resumed, too."""
     monkeypatch.chdir(tmp_path)
     settings = (*settings, "train.lr=0.001")
-    eager = train(pictures, settings=settings, output=tmp_path / "eager.pt")
+    eager = train(pictures, settings=settings, output=tmp_path / "eager.pt", device="cpu")
     with pytest.raises(Stop):
         train(
-            pictures, settings=settings, output=tmp_path / "model.pt", compile=True, progress=StoppingLog(12)
+            pictures,
+            settings=settings,
+            output=tmp_path / "model.pt",
+            compile=True,
+            progress=StoppingLog(12),
+            device="cpu",
         )
-    compiled = train(pictures, settings=settings, output=tmp_path / "model.pt", compile=True, resume=True)
+    compiled = train(
+        pictures, settings=settings, output=tmp_path / "model.pt", compile=True, resume=True, device="cpu"
+    )
     for name, weights in eager.weights.items():
         torch.testing.assert_close(compiled.weights[name], weights, rtol=1e-4, atol=1e-6)

@@ -127,7 +127,7 @@ def local_rank() -> int:
 
 @contextmanager
 def join_world(device: torch.device) -> Iterator[World]:
-    """Join the run's other processes for the duration of the block.
+    """Join the run's other processes for the duration of the block, and make the device torch's current one.
 
     Raises
     ------
@@ -135,6 +135,8 @@ def join_world(device: torch.device) -> Iterator[World]:
         another process of the run has ended, so this one can't continue
 
     """
+    if device.type == "cuda":  # kernels that don't name a device, and NCCL, take the current one
+        torch.cuda.set_device(device)
     if not started_by_launcher():
         yield World(device=device)
         return
@@ -142,10 +144,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     launchers, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     # After a restart the store still holds the addresses of the processes before it.
     store = dist.PrefixStore(f"restart {_restarts()}", launchers)  # type: ignore[attr-defined]
-    backend = "gloo"
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-        backend = "cpu:gloo,cuda:nccl"
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
         yield World(rank, size, device, launchers)

@@ -1,6 +1,6 @@
 """Ten steps of training in every mode, in each of the processes that are started with
 
-    python -m tests.training.parallel.ten_steps FOLDER PICTURES DTYPE
+    python -m tests.training.parallel.ten_steps FOLDER PICTURES DTYPE DEVICE
 
 The first process writes FOLDER/<mode>.pt. The tests take the same steps in one process and compare.
 """
@@ -20,6 +20,7 @@ from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
 from tests.conftest import TINY
 
+DEVICE = "cpu"  # of all processes
 STEPS = 10
 BATCH = 8
 
@@ -82,7 +83,7 @@ def main() -> None:
     folder, dataset, dtype = Path(sys.argv[1]), from_folder(Path(sys.argv[2])), sys.argv[3]
     torch.set_default_dtype(getattr(torch, dtype))
     torch.set_num_threads(1)
-    with join_world(torch.device("cpu")) as world:
+    with join_world(torch.device(sys.argv[4])) as world:
         for mode in MODES:
             result = run(dataset, world, mode)
             if world.is_first:

@@ -60,7 +60,7 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def alone(pictures: Path, dtype: str) -> dict[str, Any]:
     """The results of one process."""
-    return ten_steps.run(from_folder(pictures), World(), None)
+    return ten_steps.run(from_folder(pictures), World(device=torch.device(ten_steps.DEVICE)), None)
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -74,7 +74,17 @@ def together(
         port = str(free.getsockname()[1])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-W", "error::UserWarning", "-m", ten_steps.__name__, folder, pictures, dtype],
+            [
+                sys.executable,
+                "-W",
+                "error::UserWarning",
+                "-m",
+                ten_steps.__name__,
+                folder,
+                pictures,
+                dtype,
+                ten_steps.DEVICE,
+            ],
             cwd=ROOT,
             env=os.environ
             | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(request.param)}
