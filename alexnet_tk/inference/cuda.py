@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from alexnet_tk.inference.runtime import (
 )
 
 PROVIDER = "CUDAExecutionProvider"
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 INT8 = "int8 is for CPUs; export --precision fp16 makes a file for GPUs"
 INSTALL = "pip install 'alexnet-tk[cuda]' brings CUDA's libraries"
 # Where these compute decides the speed; ONNX Runtime puts arithmetic of shapes on the CPU on purpose.
@@ -131,13 +133,12 @@ def open_on_cuda(path: Path, index: int, math: Math, side: int) -> tuple[ort.Inf
     return session, chosen
 
 
-def no_driver() -> str | None:
-    """The problem where there is no NVIDIA driver, else None; it costs nothing to ask."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+def no_driver(load: Callable[[str], Any] = ctypes.CDLL) -> str | None:
+    """The problem where there is no NVIDIA driver to load, else None; it costs nothing to ask."""
     try:
-        ctypes.CDLL(library)
+        load(DRIVER)
     except OSError:
-        return f"no NVIDIA driver: {library} can't be found"
+        return f"no NVIDIA driver: {DRIVER} can't be found"
     return None
 
 

@@ -79,11 +79,12 @@ def answer(
     size = max(1, views // crops)  # pictures of a batch
     runs = model.device.runs
     speed = Speed(workers, views, runs, model.metadata.get("precision"))
-    batches = in_batches(((name_of(each, i), each) for i, each in enumerate(pictures)), size)
+    batches = enumerate(in_batches(pictures, size))
     turns = Semaphore(runs or workers)
 
-    def work(named: list[tuple[str, Picture]]) -> tuple[Batch, Result]:
-        batch = _decode(model, named, crops, thumbnails)
+    def work(numbered: tuple[int, list[Picture]]) -> tuple[Batch, Result]:
+        number, taken = numbered
+        batch = _decode(model, taken, number * size, crops, thumbnails)
         _run(model, batch, crops, turns, pad_to=size if model.device.is_cuda else 0)
         begun = time.perf_counter()
         result = finish(batch.pictures)
@@ -133,10 +134,11 @@ def choose_batch_size(model: Model, pictures: int | None, workers: int) -> int:
     return min(range(largest, 0, -1), key=longest_share)
 
 
-def _decode(model: Model, named: list[tuple[str, Picture]], crops: Crops, thumbnails: bool) -> Batch:
-    """Read and decode pictures; the network has not seen them yet."""
+def _decode(model: Model, pictures: list[Picture], first: int, crops: Crops, thumbnails: bool) -> Batch:
+    """Read and decode pictures, counted from `first`; the network has not seen them yet."""
     batch = Batch()
-    for path, picture in named:
+    for index, picture in enumerate(pictures, first):
+        path = name_of(picture, index)
         begun, opened = time.perf_counter(), 0.0
         try:
             source = open_picture(picture)

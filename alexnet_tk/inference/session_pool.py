@@ -1,7 +1,6 @@
 """One session for each GPU of the machine, run as if they were one."""
 
 import ctypes
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import onnxruntime as ort
 
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError
+from alexnet_tk.inference.cuda import DRIVER, no_driver
 from alexnet_tk.inference.session import RUNS_IN_FLIGHT, Device, open_session
 
 ALL_GPUS = "cuda:all"
@@ -75,13 +75,9 @@ def count_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> int:
 
     `load` opens the driver's library. Raises `DeviceError` where there is no GPU.
     """
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    count, problem = ctypes.c_int(0), ""
-    try:
-        driver = load(name)
-    except OSError:
-        problem = f"no NVIDIA driver: {name} can't be found"
-    else:
+    count, problem = ctypes.c_int(0), no_driver(load)
+    if problem is None:
+        driver = load(DRIVER)
         error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
         if error not in (0, CUDA_ERROR_NO_DEVICE):
             problem = f"the NVIDIA driver answers with error {error}; `nvidia-smi` shows whether it works"
@@ -89,6 +85,6 @@ def count_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> int:
             problem = (
                 "the NVIDIA driver finds no GPU; `nvidia-smi` and CUDA_VISIBLE_DEVICES show which it may use"
             )
-    if problem:
+    if problem is not None:
         raise DeviceError(f"--device {ALL_GPUS}: {problem}; --device cpu works everywhere")
     return count.value
