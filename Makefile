@@ -2,11 +2,12 @@
 # make demo   run samples, train, export and predict in demo/
 # make test   run the tests
 # make check  run ruff, mypy --strict and the tests
+# make gpu    measure and test on this machine's GPUs; writes gpu.json
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: env demo test check clean
+.PHONY: env demo test check gpu clean
 
 env: .venv/.installed
 
@@ -34,6 +35,10 @@ check: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+# Both run, whatever the first finds.
+gpu: env
+	$(BIN)/python benchmarks/gpu.py; measured=$$?; $(BIN)/python -m pytest -q -m gpu && exit $$measured
 
 clean:
 	rm -rf .venv demo build dist *.egg-info
