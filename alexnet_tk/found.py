@@ -32,6 +32,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 
 # What is ignored beside files of other endings, in the words of a message.
+ARCHIVED_LINK = "link in an archive"
 LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, socket or device"
 
 # The folder of a training run holds the first file, and one whose name begins with one of the others.
@@ -42,6 +43,7 @@ _CURES = {
     **dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), "pip install pillow-heif to read {}"),
     **dict.fromkeys((".zip", ".tar"), "name a {} file itself to read it"),
     LINK: "links to folders are not followed: name those folders",
+    ARCHIVED_LINK: "unpack an archive to follow its links",
     RUN: "name a training run's folder to read its pictures",
 }
 

@@ -114,7 +114,7 @@ def load(
             return load(file, square)
     with _one_reason():
         if isinstance(source, np.ndarray):
-            source = Image.fromarray(source)
+            source = _from_array(source)
         if isinstance(source, Image.Image):
             values = Values.of(source)
             with COPYING:
@@ -159,6 +159,11 @@ def _sound(file: IO[bytes]) -> IO[bytes]:
         return sound_png(file)
     file.seek(0)
     return sound_jpeg(file) if begin.startswith(START) and isinstance(file, io.BytesIO) else file
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    """The picture of an array (H, W) or (H, W, channels)."""
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
 
 
 def _allow_pixels() -> None:
@@ -262,7 +267,7 @@ def decodes_since(source: Source) -> int:
             return decodes_since(file)
     with _one_reason():
         if isinstance(source, np.ndarray):
-            source = Image.fromarray(source)
+            source = _from_array(source)
         if isinstance(source, Image.Image):
             return _decodes_since(source)
         _allow_pixels()

@@ -34,6 +34,12 @@ _SPLITS: dict[SplitName, str] = {
     "val": "val|valid|validation|dev",
     "test": "test|testing|eval|evaluation",
 }
+# Words that stand in the names of splits; where they stand in all names, no name is a class's.
+_SPLIT_WORD = re.compile(
+    r"(?<![a-z])(train(ing|val)?|trn|val(id(ation|ate)?)?|dev|test(ing)?|eval(uation)?|holdout"
+    r"|(fold|split)(?=[ _.-]*\d))(?![a-z])",
+    re.IGNORECASE,
+)
 _AFTER_SPLIT = r"([ _.-]?(set|data|dataset|split|images|imgs|pictures|photos))?([ _.-]?(19|20)\d\d)?"
 
 
@@ -77,10 +83,10 @@ class ClassFolders:
                 _refuse_splits_below(root / folder, found.paths)
             read[name] = found
         if names is None:
-            names = sorted(by_name[name] for name in read)
+            names = sorted(_as_text(by_name[name]) for name in read)
         wanted = [normal(name) for name in names]
-        unknown = sorted(by_name[name] for name in read.keys() - set(wanted))
-        respelled = sorted({by_name[name] for name in read.keys() & set(wanted)} - set(names))
+        unknown = sorted(_as_text(by_name[name]) for name in read.keys() - set(wanted))
+        respelled = sorted({_as_text(by_name[name]) for name in read.keys() & set(wanted)} - set(names))
         return cls(root, names, [read.get(name, Found()) for name in wanted], beside, unknown, respelled)
 
     @property
@@ -231,6 +237,11 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def _as_text(name: str) -> str:
+    """A folder's name as UTF-8 text, in any locale: Python reads names as the locale's."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
 def evenly_spaced(count: int, limit: int) -> list[int]:
     """At most `limit` indices below `count`, evenly spaced."""
     taken = min(count, limit)
@@ -265,7 +276,7 @@ def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:
     """The names of folders by their composed form; raises `DataError` for two of one form."""
     by_name: dict[str, str] = {}
     for name in folders:
-        if by_name.setdefault(normal(name), name) != name:
+        if by_name.setdefault(normal(_as_text(name)), name) != name:
             raise DataError(
                 f"{root} holds {name} twice, in two Unicode forms (NFC, and NFD as macOS writes it); "
                 "merge the two folders"
@@ -280,6 +291,12 @@ def _refuse_splits(root: Path, folders: list[str]) -> None:
             f"{root} holds {shortened(named, 3)} beside class folders; that names a split, not a class: "
             f"move the classes to {root / 'train'}/<class> and {root / 'val'}/<class>, "
             "or give --classes-are-folders if it is a class"
+        )
+    if folders and all(map(_SPLIT_WORD.search, folders)):
+        raise DataError(
+            f"{root} holds only folders named after splits, {shortened(folders, 3)}; move the classes to "
+            f"{root / 'train'}/<class> and {root / 'val'}/<class>, "
+            "or give --classes-are-folders if they are classes"
         )
 
 

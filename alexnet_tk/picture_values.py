@@ -36,6 +36,7 @@ class Values:
         """Those of a picture that is opened and not yet decoded."""
         tags = getattr(picture, "tag_v2", {})
         if picture.mode[:1] not in ("I", "F"):
+            _refuse_narrow_colour(tags)
             signed = picture.mode == "L" and _SIGNED in _numbers(tags.get(_SAMPLE_FORMAT))
             return cls(None, _transparent(picture), signed)
         known = _stated(tags) or _usual(picture, tags)
@@ -81,11 +82,23 @@ def _stated(tags: Any) -> tuple[float, float] | None:
     return None
 
 
+def _refuse_narrow_colour(tags: Any) -> None:
+    """Raise `PictureError` for colour of 16 bits of which fewer are used: Pillow drops the lower 8."""
+    stated = _stated(tags)
+    if 16 in _numbers(tags.get(_BITS)) and stated is not None and stated != (0.0, 65_535.0):
+        raise PictureError(
+            f"colour of 16 bits whose tags state values from {stated[0]:.6g} to {stated[1]:.6g}; "
+            "scale it to 8 bits, or to all 16"
+        )
+
+
 def _usual(picture: Image.Image, tags: Any) -> tuple[float, float] | None:
     """The range of a mode where the file states none."""
     bits = (_numbers(tags.get(_BITS)) or [0.0])[0]
     if picture.mode == "F":
         return 0.0, 1.0
+    if picture.format == "FITS":
+        return None  # its numbers are signed, or BZERO shifts them, and Pillow does not tell
     if picture.mode != "I":
         return 0.0, 2.0 ** (bits or 16) - 1
     if picture.format in ("PPM", "PNG"):  # Pillow scales every maximum of PGM to this one
@@ -98,7 +111,7 @@ def _grey(picture: Image.Image, known: tuple[float, float] | None) -> Image.Imag
     numbers = np.asarray(picture)
     if known is None:
         raise PictureError(
-            "32-bit integers without a range; save it with 8 or 16 bits, or with the TIFF tags "
+            "integers without a known range; save it with 8 or 16 bits, or as a TIFF with the tags "
             "SMinSampleValue and SMaxSampleValue"
         )
     lowest, highest = min(known), max(known)

@@ -358,3 +358,46 @@ def test_a_run_is_known_by_what_is_in_it(tmp_path: Path) -> None:
         found = Found()
         found.add_folder(str(tmp_path / name))
         assert len(found.paths) == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train_1", "val_1"),
+        ("Train1", "Train2"),
+        ("01_train", "02_val"),
+        ("images_train", "images_val"),
+        ("fold1", "fold2"),
+        ("split_0", "split_1"),
+        ("my-train (1)", "holdout"),
+    ],
+)
+def test_folders_that_are_all_named_after_splits_are_refused(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        classes(tmp_path / name)
+    message = refusal(tmp_path)
+    assert "named after splits" in message
+    assert "--classes-are-folders" in message
+    assert from_folder(tmp_path, classes_are_folders=True).labels == sorted(names)
+
+
+@pytest.mark.parametrize("names", [("trainer", "boot"), ("test_tube", "flask"), ("contest", "valley")])
+def test_classes_whose_names_hold_such_a_word(names: tuple[str, ...], tmp_path: Path) -> None:
+    classes(tmp_path, names=names)
+    assert from_folder(tmp_path).labels == sorted(names)
+
+
+def test_class_names_are_the_same_in_a_c_locale(tmp_path: Path) -> None:
+    classes(tmp_path, names=("猫", "犬"))
+    code = "import sys; from pathlib import Path; from alexnet_tk.training.dataset import from_folder"
+    code += "; print(ascii(from_folder(Path(sys.argv[1])).labels))"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(words, env=os.environ | locale, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ascii(sorted(["猫", "犬"]))
+
+
+def test_one_picture_of_each_class_is_said_to_be_too_few(tmp_path: Path) -> None:
+    classes(tmp_path, count=1)
+    with pytest.raises(DataError, match=r"one picture of each class \(2 in all\).*add a second"):
+        from_folder(tmp_path)

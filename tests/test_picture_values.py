@@ -237,7 +237,7 @@ def test_floats_hardly_beyond_their_range_are_clipped() -> None:
 
 
 def test_integers_of_32_bits_without_a_range_are_refused() -> None:
-    with pytest.raises(PictureError, match=r"32-bit integers without a range; .* SMinSampleValue"):
+    with pytest.raises(PictureError, match=r"integers without a known range; .* SMinSampleValue"):
         images.load(tiff(G.astype(np.int32)), SQUARE)
 
 
@@ -292,3 +292,29 @@ def test_a_picture_of_an_older_revision_is_told_from_one_of_this(tmp_path: Path)
     for source in SOURCES.values():
         assert images.decodes_since(source()) == 2
     assert images.decodes_since(file_of(scene(), "TIFF", tiffinfo={274: 6})) == 2
+
+
+def test_colour_of_16_bits_of_which_fewer_are_used_is_refused() -> None:
+    entries = [
+        (256, 3, 1, 2),
+        (257, 3, 1, 2),
+        (258, 3, 3, 200),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 3, 1, 300),
+    ]
+    entries += [(277, 3, 1, 3), (278, 3, 1, 2), (279, 3, 1, 24), (341, 3, 3, 210)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    file = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+    file = file.ljust(200, b"\0") + struct.pack("<3H", 16, 16, 16)
+    file = file.ljust(210, b"\0") + struct.pack("<3H", 4095, 4095, 4095)
+    with pytest.raises(PictureError, match="colour of 16 bits whose tags state values from 0 to 4095"):
+        images.load(io.BytesIO(file.ljust(324, b"\0")), SQUARE)
+
+
+def test_numbers_of_fits_are_refused_because_their_meaning_is_not_known() -> None:
+    cards = {"SIMPLE": "T", "BITPIX": "16", "NAXIS": "2", "NAXIS1": "4", "NAXIS2": "4", "BZERO": "32768"}
+    header = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END".ljust(80)
+    file = io.BytesIO(header.ljust(2880).encode() + bytes(2880))
+    with pytest.raises(PictureError, match="integers without a known range"):
+        images.load(file, SQUARE)

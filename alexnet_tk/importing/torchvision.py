@@ -25,8 +25,8 @@ MODULES = {
 
 
 # Where training scripts keep the weights in their checkpoints, and what wrappers put before every name.
-NESTED = ("state_dict", "model_state_dict", "model", "net")
-PREFIXES = ("module.", "_orig_mod.", "model.")
+NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
 
 
 def _state_dict(content: object) -> object:

@@ -25,13 +25,16 @@ class Member(str):
 
     name: str
     size: int  # bytes, unpacked
+    is_link: bool  # symbolic, which is not followed
     _read: Callable[[], bytes]
 
     @classmethod
-    def of(cls, archive: str, name: str, size: int, read: Callable[[], bytes]) -> "Member":
+    def of(
+        cls, archive: str, name: str, size: int, read: Callable[[], bytes], is_link: bool = False
+    ) -> "Member":
         """The member of this name, whose bytes `read` gives."""
         member = cls(f"{archive}/{name}")
-        member.name, member.size, member._read = name, size, read
+        member.name, member.size, member._read, member.is_link = name, size, read, is_link
         return member
 
     def read(self) -> bytes:
@@ -54,9 +57,9 @@ class Member(str):
 
 
 def members(path: str) -> list[Member]:
-    """The files in an archive in its order, without hidden ones, links and devices.
+    """The files in an archive in its order, without hidden ones and devices.
 
-    Those in folders of a system are among them, for `Found.add_below` to count.
+    Links, and those in folders of a system, are among them to be counted.
 
     Raises
     ------
@@ -71,8 +74,9 @@ def members(path: str) -> list[Member]:
     try:
         found = _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
     except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} can't be read as an archive: {reason}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        cure = "" if ";" in reason else "; make it again, or unpack what there is and name the folder"
+        raise InputError(f"{path} can't be read as an archive: {reason}{cure}") from error
     return [each for each in found if system_folder(each.name) or not _hidden(each.name)]
 
 
@@ -87,9 +91,9 @@ def _in_zip(path: str) -> list[Member]:
     listed = archive().infolist()
     _require_whole_zip(path, status.st_size, listed)
     return [
-        Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each))
+        Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each), _is_link(each))
         for each in listed
-        if not each.is_dir() and not stat.S_ISLNK(each.external_attr >> 16)
+        if not each.is_dir()
     ]
 
 
@@ -97,6 +101,10 @@ def _in_zip(path: str) -> list[Member]:
 def _zip(path: str, version: tuple[int, ...]) -> zipfile.ZipFile:
     """An open zip file, whose contents are listed once; it closes after its last read, if not before."""
     return zipfile.ZipFile(path)
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
 
 
 def _read_zipped(archive: Callable[[], zipfile.ZipFile], info: zipfile.ZipInfo) -> bytes:
@@ -117,17 +125,30 @@ def _require_whole_zip(path: str, size: int, listed: list[zipfile.ZipInfo]) -> N
         raise zipfile.BadZipFile(f"its list ends after {len(listed):,} files and should hold {count:,}")
     after = tail[at + END_OF_ZIP.size + comment :]
     first = min((each.header_offset for each in listed), default=begin + at)
-    before = _read_part(path, max(0, first - len(tail)), min(first, len(tail)))
+    before = _before_zeros(path, first)
     if b"PK\3\4" in after or b"PK\1\2" in after or _ends_as_zip(before):
         raise zipfile.BadZipFile("several zip files joined to one; take them apart, or unpack them")
 
 
+def _before_zeros(path: str, end: int) -> bytes:
+    """The 64 KB before the zeros that may stand before this place, and a record's length of the zeros."""
+    last = end
+    while last > 0:
+        part = _read_part(path, max(0, last - 2**20), min(last, 2**20))
+        last -= len(part) - len(part.rstrip(b"\0"))
+        if part.rstrip(b"\0"):
+            break
+    begin = max(0, last - END_OF_ZIP.size - 0xFFFF)
+    return _read_part(path, begin, min(end, last + END_OF_ZIP.size) - begin)
+
+
 def _ends_as_zip(content: bytes) -> bool:
-    """Whether a zip file ends where the content does; what unpacks itself begins with a program instead."""
+    """Whether a zip file ends where the content does, or zeros follow; a self-extracting one has none."""
     at = content.rfind(b"PK\5\6")
     if at < 0 or at + END_OF_ZIP.size > len(content):
         return False
-    return at + END_OF_ZIP.size + int(END_OF_ZIP.unpack_from(content, at)[-1]) == len(content)
+    end = at + END_OF_ZIP.size + int(END_OF_ZIP.unpack_from(content, at)[-1])
+    return end <= len(content) and not content[end:].strip(b"\0")
 
 
 def _in_tar(path: str) -> list[Member]:
@@ -161,10 +182,15 @@ def _after_zeros(path: str, begin: int) -> int | None:
 
 
 def _is_file(info: tarfile.TarInfo) -> bool:
-    """Whether it is a file or a hard link; POSIX reads a type that it does not know as a file."""
+    """Whether it is a file or a link; POSIX reads a type that it does not know as a file."""
     if info.type == b"M" or "GNU.volume.offset" in info.pax_headers:
         raise tarfile.ReadError(f"one volume of several: {info.name} begins in another; join them with tar")
-    return info.isreg() or info.islnk() or info.type not in (*tarfile.SUPPORTED_TYPES, *NOT_FILES)
+    return (
+        info.isreg()
+        or info.islnk()
+        or info.issym()
+        or info.type not in (*tarfile.SUPPORTED_TYPES, *NOT_FILES)
+    )
 
 
 def _in_place(path: str, contents: dict[str, tarfile.TarInfo], info: tarfile.TarInfo) -> Member:
@@ -182,7 +208,7 @@ def _in_place(path: str, contents: dict[str, tarfile.TarInfo], info: tarfile.Tar
     read = partial(_read_part, path, content.offset_data, content.size)
     if content.issparse():  # its holes are left out of the archive
         read = partial(_read_sparse, path, content)
-    return Member.of(path, info.name, content.size, read)
+    return Member.of(path, info.name, content.size, read, info.issym())
 
 
 def _read_sparse(path: str, info: tarfile.TarInfo) -> bytes:

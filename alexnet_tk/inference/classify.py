@@ -182,6 +182,8 @@ class Classifier:
 
         `then` is called in the worker threads, in several of them at once.
         """
+        if topk < 1:
+            raise UsageError(f"topk is {topk}; it must be at least 1")
         topk = min(topk, len(self.labels))
 
         def finish(pictures: list[Decoded]) -> Result:

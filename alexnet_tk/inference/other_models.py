@@ -154,7 +154,7 @@ def _input(
     inputs = session.get_inputs()
     shape, kind = inputs[0].shape, inputs[0].type
     if len(inputs) != 1 or kind not in TYPES or len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        shown = _shown(inputs)
         raise ModelError(
             f"{path} takes {shown}; a classifier of pictures takes one input, uint8 or float, of the shape "
             "(batch, 3, side, side) or (batch, side, side, 3)"
@@ -174,10 +174,11 @@ def _input(
 def _output(path: Path, session: ort.InferenceSession, num_labels: int, asked: str | None) -> str:
     """The name of the output with a number for each label; of several, the one whose name says so."""
     outputs = session.get_outputs()
-    shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
-    sizes = {each.name: _numbers(each.shape) for each in outputs if each.type in FLOATS}
+    shown = _shown(outputs)
+    floats = [each for each in outputs if each.type in FLOATS]
+    sizes = {each.name: _numbers(each.shape) for each in floats}
     if asked is not None and asked not in sizes:
-        raise ModelError(f"{path} has no output {asked!r} of floats; --outputs takes one of these: {shown}")
+        raise ModelError(f"{path} has no output {asked!r} of floats; --outputs takes one of {_shown(floats)}")
     if asked is not None:
         return asked
     if len(outputs) == 1:
@@ -187,7 +188,9 @@ def _output(path: Path, session: ort.InferenceSession, num_labels: int, asked: s
         return str(outputs[0].name)
     fitting = [name for name, size in sizes.items() if size == num_labels]
     fitting = fitting or [name for name, size in sizes.items() if size is None]
-    named = [each for each in OUTPUT_NAMES if each in fitting][:1]
+    if sizes and not fitting:
+        raise ModelError(f"{path} has no output of {num_labels:,} numbers, one for each label: {shown}")
+    named = [name for known in OUTPUT_NAMES for name in fitting if name.lower() == known][:1]
     chosen = fitting if len(fitting) == 1 else named
     if len(chosen) != 1:
         raise ModelError(
@@ -195,6 +198,11 @@ def _output(path: Path, session: ort.InferenceSession, num_labels: int, asked: s
             f"{num_labels:,} labels; name it with --outputs"
         )
     return str(chosen[0])
+
+
+def _shown(values: list[ort.NodeArg]) -> str:
+    """Inputs or outputs with their types and shapes."""
+    return ", ".join(f"{each.name} {each.type} {each.shape}" for each in values)
 
 
 def _numbers(shape: list[int | str | None]) -> int | None:

@@ -46,17 +46,17 @@ class Batch:
 def each_of(pictures: Picture | Iterable[Picture]) -> Iterable[Picture]:
     """Each picture of those that are given: one alone, many, or an array (N, H, W, 3) or (N, H, W) of N."""
     given: object = pictures
-    if isinstance(given, bytes):
-        raise TypeError("bytes are no picture; give a path, a Pillow image or an array")
-    if isinstance(pictures, (str, os.PathLike, Image.Image)):
-        return [pictures]
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{type(given).__name__} is no picture; give io.BytesIO of it, a path or an array")
+    if isinstance(pictures, (str, os.PathLike, Image.Image)) or hasattr(given, "read"):
+        return [pictures]  # type: ignore[list-item]
     if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or _is_colour(pictures)):
         return [pictures]
     return pictures
 
 
 def _is_colour(array: NDArray[Any]) -> bool:
-    return array.ndim == 3 and array.shape[-1] in (1, 3, 4)
+    return array.ndim == 3 and array.shape[-1] in (1, 2, 3, 4)
 
 
 def open_picture(picture: Picture) -> images.Source:

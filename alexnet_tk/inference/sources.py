@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from alexnet_tk.errors import InputError
-from alexnet_tk.found import Found, Unreadable
+from alexnet_tk.found import ARCHIVED_LINK, Found, Unreadable
 from alexnet_tk.inference.archives import is_archive, members
 from alexnet_tk.inference.remote import files_below, is_url
 
@@ -72,7 +72,8 @@ def read_list(stream: IO[bytes], separator: bytes = b"\n", name: str = "the list
     if separator == b"\n":
         if b"\0" in text:
             text = _from_utf_16(text, name)
-        text = text.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+        text = text.replace(b"\r\n", b"\n")
+    text = text.removeprefix(codecs.BOM_UTF8)
     paths = text.split(separator)
     return [os.fsdecode(path) for path in paths if path]
 
@@ -112,6 +113,9 @@ def _add(path: str, found: Found) -> None:
         found.add_folder(path)
     elif is_archive(path) and os.path.isfile(path):  # the ending first: a million paths are looked up once
         for each in members(path):
-            found.add_below(each, each.name, path)
+            if each.is_link:
+                found.ignored[ARCHIVED_LINK] += 1
+            else:
+                found.add_below(each, each.name, path)
     else:
         found.paths.append(path)

@@ -1,7 +1,7 @@
 """The one call behind `predict`: pictures in, answers written, one complete account out."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -26,7 +26,7 @@ REPORT_RANKS = 5  # labels of a picture on the page, also where fewer are writte
 
 
 def predict(
-    inputs: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
+    inputs: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     *,
     topk: int = 1,
     output: str | PathLike[str] | TextIO | None = None,
@@ -103,7 +103,7 @@ def predict(
     """
     destination = Path(output) if isinstance(output, (str, PathLike)) else output
     job = Job(
-        inputs=[inputs] if isinstance(inputs, (str, PathLike)) else inputs,
+        inputs=[inputs] if isinstance(inputs, (str, PathLike)) else list(inputs),
         lists=[Path(each) if isinstance(each, (str, PathLike)) else each for each in lists],
         nul_separated=nul_separated,
         model=None if model is None else Path(model),

@@ -1,5 +1,6 @@
 """The file `model.pt`: a recipe, its weights and everything needed to use them."""
 
+import argparse
 import reprlib
 import warnings
 from dataclasses import asdict, dataclass, field
@@ -170,7 +171,8 @@ def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object
             raise CheckpointError(
                 f"{path} is not an alexnet-tk checkpoint (not the zip archive that torch writes); {advice}"
             )
-        with warnings.catch_warnings():
+        # Training scripts save the arguments that they were given beside the weights, as plain values.
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # torch guesses at length what other kind of file it may be
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

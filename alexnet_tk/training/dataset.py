@@ -147,6 +147,11 @@ def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
             f"{counted(len(val.paths), 'picture')} in all, is held out for validation"
         )
     for purpose, split, read in (("train on", train, classes), ("validate on", val, validation)):
+        if not split.paths and read.paths:
+            raise DataError(
+                f"{folder} holds one picture of each class ({len(read.paths):,} in all), and none is left to "
+                f"{purpose}; add a second one of each"
+            )
         if not split.paths:
             raise DataError(
                 f"{folder} holds no pictures to {purpose}, and every class needs at least two: "

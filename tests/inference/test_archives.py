@@ -53,7 +53,8 @@ def test_members_are_found_and_read(tmp_path: Path, name: str) -> None:
     path = (zipped if name.lower().endswith("zip") else tarred)(tmp_path / name)
     found = find([path])
     assert found.paths == [f"{path}/{each}" for each in SHOWN]
-    assert found.ignored == {".txt": 1, "__MACOSX folder": 1}
+    links = {"link in an archive": 1} if name == "x.tar" else {}
+    assert found.ignored == {".txt": 1, "__MACOSX folder": 1} | links
     for each, shown in zip(found.paths, SHOWN, strict=True):
         assert isinstance(each, Member)
         assert (each.name, each.size, each.read()) == (shown, len(FILES[shown]), FILES[shown])
@@ -195,3 +196,37 @@ def test_an_encrypted_member_says_so(tmp_path: Path) -> None:
     assert isinstance(member, Member)
     with pytest.raises(PictureError, match=r"^encrypted in its archive$"):
         member.read()
+
+
+@pytest.mark.parametrize("zeros", [1, 512, 100_000, 3_000_000])
+def test_zips_joined_with_zeros_between_are_refused(zeros: int, tmp_path: Path) -> None:
+    first, second = zipped(tmp_path / "1.zip"), zipped(tmp_path / "2.zip")
+    joined = tmp_path / "joined.zip"
+    joined.write_bytes(first.read_bytes() + bytes(zeros) + second.read_bytes())
+    with pytest.raises(InputError, match="several zip files joined"):
+        find([joined])
+
+
+def test_a_zip_after_zeros_and_other_content_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"#!/bin/sh\n" + bytes(4096) + zipped(tmp_path / "1.zip").read_bytes())
+    assert len(find([path]).paths) == len(SHOWN)
+
+
+@pytest.mark.parametrize("ending", [".tar", ".zip"])
+def test_a_link_in_an_archive_is_counted(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    if ending == ".tar":
+        with tarfile.open(path, "w") as tar:
+            info = tarfile.TarInfo("link.png")
+            info.type, info.linkname = tarfile.SYMTYPE, "a.png"
+            tar.addfile(info)
+    else:
+        entry = zipfile.ZipInfo("link.png")
+        entry.external_attr = (stat.S_IFLNK | 0o777) << 16
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(entry, "a.png")
+    found = find([path])
+    assert found.paths == []
+    assert found.ignored == {"link in an archive": 1}
+    assert "unpack an archive" in found.instead_of_pictures()

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from alexnet_tk.errors import PictureError
+from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.found import Unreadable
 from alexnet_tk.inference import Classifier, Record, find
 from alexnet_tk.inference.model import Model, open_model
@@ -499,5 +499,29 @@ def test_an_array_of_pictures_is_as_many_as_it_holds(classifier: Classifier, sha
 
 def test_bytes_are_not_taken_for_many_pictures(classifier: Classifier) -> None:
     content: Any = b"\x89PNG"
-    with pytest.raises(TypeError, match="give a path, a Pillow image or an array"):
+    with pytest.raises(TypeError, match=r"give io\.BytesIO of it, a path or an array"):
         classifier.classify(content)
+
+
+def test_an_open_file_alone_is_one_picture(classifier: Classifier, sound: list[str]) -> None:
+    (expected,) = classifier.classify(sound[0])
+    with Path(sound[0]).open("rb") as file:
+        (record,) = classifier.classify(file)  # type: ignore[arg-type]
+    assert record.probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA")])
+def test_an_array_of_one_or_two_channels_is_one_picture(
+    classifier: Classifier, channels: int, mode: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, channels), dtype=np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    assert picture.mode == mode
+    (expected,), (record,) = classifier.classify(picture), classifier.classify(pixels)
+    assert record.probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize("topk", [0, -1])
+def test_no_labels_can_not_be_asked_for(classifier: Classifier, sound: list[str], topk: int) -> None:
+    with pytest.raises(UsageError, match=f"topk is {topk}"):
+        list(classifier.classify(sound[:1], topk))

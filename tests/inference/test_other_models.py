@@ -262,6 +262,7 @@ def with_outputs(path: Path, outputs: dict[str, int]) -> Path:
         ({"y": 3, "features": 7}, "y"),
         ({"aux_logits": 3, "logits": 3}, "logits"),
         ({"logits": 3, "probabilities": 3}, "probabilities"),
+        ({"aux": 3, "Logits": 3}, "Logits"),
     ],
 )
 def test_of_several_outputs_the_one_for_the_labels_is_taken(
@@ -283,7 +284,7 @@ def test_the_output_that_is_asked_for_is_taken(tmp_path: Path, preprocess: str, 
 
 def test_an_output_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, preprocess: str) -> None:
     path = with_outputs(tmp_path / "m.onnx", {"a": 3, "b": 3})
-    with pytest.raises(ModelError, match=r"no output 'c' .* takes one of these: a tensor.* b tensor"):
+    with pytest.raises(ModelError, match=r"no output 'c' .* takes one of a tensor.* b tensor"):
         Classifier(path, labels=["a", "b", "c"], preprocess=preprocess, outputs="c")
     with pytest.raises(ModelError, match="gives 3 numbers for a picture, and there are 2 labels"):
         Classifier(path, labels=["a", "b"], preprocess=preprocess, outputs="a")
@@ -294,7 +295,13 @@ def test_outputs_are_for_models_from_elsewhere() -> None:
         Classifier(built_in_model(), outputs="probabilities")
 
 
-@pytest.mark.parametrize("outputs", [{"a": 3, "b": 3}, {"a": 2, "b": 4}])
+def test_outputs_of_which_none_has_a_number_for_each_label(tmp_path: Path, preprocess: str) -> None:
+    path = with_outputs(tmp_path / "m.onnx", {"a": 2, "b": 4})
+    with pytest.raises(ModelError, match=r"no output of 3 numbers, one for each label: a tensor.* b tensor"):
+        Classifier(path, labels=["a", "b", "c"], preprocess=preprocess)
+
+
+@pytest.mark.parametrize("outputs", [{"a": 3, "b": 3}])
 def test_several_outputs_that_are_not_clear_are_listed(
     tmp_path: Path, preprocess: str, outputs: dict[str, int]
 ) -> None:
