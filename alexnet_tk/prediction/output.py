@@ -65,12 +65,17 @@ class OutputFile:
             file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan
             plan.save(self.path)
             file.write_bytes(b"")
-        with self._writing(), file.open("ab") as stream:
+        with self._writing(), file.open("ab", buffering=0) as stream:
 
             def append(rows: bytes) -> None:
                 with self._writing():
-                    stream.write(rows)
-                    stream.flush()
+                    begin, rest = stream.tell(), memoryview(rows)
+                    try:
+                        while rest:
+                            rest = rest[stream.write(rest) :]
+                    except OSError:
+                        os.ftruncate(stream.fileno(), begin)  # all of them or none, as the account says
+                        raise
 
             if stream.tell() == 0:
                 append(self.rows.header(plan.topk))
