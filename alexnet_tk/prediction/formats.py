@@ -137,7 +137,10 @@ class JsonLines(AppendableFormat):
             if line.endswith(b"\n"):
                 end += len(line)
                 record = json.loads(line)
-                yield Written(record["path"], record["error"], end)
+                path, error = record["path"], record["error"]
+                if not (isinstance(path, str) and isinstance(error, str)):
+                    raise TypeError("path and error are text")
+                yield Written(path, error, end)
 
     def records(self, file: IO[bytes], topk: int) -> Iterator["Record"]:
         """The records of a complete file."""

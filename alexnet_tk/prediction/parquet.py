@@ -46,7 +46,10 @@ def encode(records: Iterable[Record], topk: int) -> bytes:
 def errors(output: Path | IO[bytes]) -> Iterator[str]:
     """The error of each record of a Parquet file, "" where it has none."""
     for batch in pq.ParquetFile(output).iter_batches(columns=["error"]):
-        yield from batch.column(0).to_pylist()
+        for error in batch.column(0).to_pylist():
+            if not isinstance(error, str):
+                raise TypeError("its column `error` is not text")
+            yield error
 
 
 def answered(output: Path) -> Iterator[str]:

@@ -134,6 +134,15 @@ def test_the_batch_size_of_before(tmp_path: Path) -> None:
         assert earlier_batch_size(output) is None
 
 
+@pytest.mark.parametrize(("old", "new"), [(b'"error": ""', b'"error": NaN'), (b'"plain.png"', b"7")])
+def test_values_of_other_types_are_not_taken_up(tmp_path: Path, old: bytes, new: bytes) -> None:
+    output = tmp_path / "out"
+    plan(tmp_path, "jsonl").save(output)
+    output.write_bytes(b"".join(written("jsonl")).replace(old, new, 1))
+    with pytest.raises(OutputError, match="record 1, is not what was written there"):
+        take_up(output, plan(tmp_path, "jsonl"))
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_answers_that_were_changed_are_not_taken_up(tmp_path: Path, form: str) -> None:
     """A line that is missing, twice, of no record, or one too many."""
