@@ -102,7 +102,7 @@ class Model:
             pictures = np.concatenate([pictures, blank])
         try:
             # Not through IOBinding: it copies a host array while it is bound, and ONNX Runtime 1.31 has no
-            # shared allocator of pinned memory for its own CUDA provider. Two runs in flight hide the copy.
+            # shared allocator of pinned memory for its own CUDA provider. Two runs in flight should hide it.
             (answers,) = self.session.run([self.output], {self.input.name: self.input.feed(pictures)})
         except Exception as error:
             raise ModelError(self._failure(error, count)) from error

@@ -1,5 +1,6 @@
 """Files of the public weights' structure with random numbers, whose answers must survive the import."""
 
+import argparse
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -200,8 +201,8 @@ def test_a_constant_node_is_a_constant(tmp_path: Path, caffe: Graph) -> None:
     np.testing.assert_array_equal(checkpoint.weights["c3.weight"].numpy(), numpy_helper.to_array(weight))
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod."])
-@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "backbone."])
+@pytest.mark.parametrize("key", [None, "state_dict", "model_state_dict", "model", "model_state", "weights"])
 def test_training_checkpoints_of_other_tools(prefix: str, key: str | None) -> None:
     tensors = {"features.0.weight": torch.ones(2), "classifier.6.bias": torch.zeros(2)}
     content: Any = {f"{prefix}{name}": value for name, value in tensors.items()}
@@ -317,6 +318,10 @@ class TestOtherFiles:
         self.refuse(tmp_path / "c.pth", "a list")
         torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "d.pth")
         self.refuse(tmp_path / "d.pth", r"1 tensors \(a")
+        # As torchvision's reference scripts save it: the arguments beside the weights don't matter.
+        content = {"model": {"b": torch.zeros(2)}, "args": argparse.Namespace(lr=0.1, epoch=3)}
+        torch.save(content, tmp_path / "args.pth")
+        self.refuse(tmp_path / "args.pth", r"1 tensors \(b")
         torch.save({"epoch": 1}, tmp_path / "e.pth")
         self.refuse(tmp_path / "e.pth", "a dictionary of other values")
 

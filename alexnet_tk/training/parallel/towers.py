@@ -96,7 +96,7 @@ class Towers(Strategy):
     def _exchange(self, layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         """The maps or units of all towers side by side, (N, M, …) of (N, M / T, …).
 
-        They travel in the precision in which the layer reads them: LRN's results, before c3, are float32.
+        They travel in the precision in which the layer reads them: LRN's results, before c3, may be float32.
         """
         (x,) = inputs
         return gather_columns(x if self.autocast_dtype is None else x.to(self.autocast_dtype), self._towers)
