@@ -2,12 +2,15 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tk.errors import OutputError
+
+PLACEHOLDER = 200  # bytes that tell what was downloaded in a file's stead
 
 
 def refuse_existing(path: Path, overwrite: bool, *, source: Sequence[Path] = ()) -> None:
@@ -87,15 +90,26 @@ def _umask() -> int:
     return mask
 
 
-def placeholder(path: Path) -> str | None:
-    """What was downloaded in a file's stead, and what to do; None where it is neither of the usual two."""
+def model_placeholder(path: Path) -> str | None:
+    """What was downloaded in a model's stead, and what to do; None where it may be a model."""
     try:
         with path.open("rb") as file:
-            begin = file.read(200).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+            begin = file.read(PLACEHOLDER)
     except OSError:
         return None
+    if (kind := placeholder(begin, "model")) is not None:
+        return kind
+    if begin and not re.search(rb"[^\t\r\n -~]", begin):
+        text = " ".join(begin.decode().split())
+        return f"text that begins {text[:50]!r}, not a model; download the file itself"
+    return None
+
+
+def placeholder(begin: bytes, wanted: str) -> str | None:
+    """What a file with these first bytes is in another's stead, and what to do; None: neither usual kind."""
+    begin = begin.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if begin.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, not the file it stands for; get that with `git lfs pull`"
-    if begin.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "a web page, not a model; download the file itself, from the page's raw or download link"
+        return f"a Git LFS pointer, not the {wanted} it stands for; get that with `git lfs pull`"
+    if re.match(rb"<(!|\?xml|[a-z]+[ >])", begin) and b"<svg" not in begin:
+        return f"a web page, not a {wanted}; download the file itself, from the page's raw or download link"
     return None

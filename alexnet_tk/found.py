@@ -33,6 +33,7 @@ SYSTEM_FOLDERS = frozenset(
 
 # What is ignored beside files of other endings, in the words of a message.
 ARCHIVED_LINK = "link in an archive"
+NO_ENDING = "no ending"
 LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, socket or device"
 
 # The folder of a training run holds the first file, and one whose name begins with one of the others.
@@ -75,7 +76,7 @@ class Found:
         if ending in images.endings():
             self.paths.append(path)
         else:
-            self.ignored[ending or "no ending"] += 1
+            self.ignored[ending or NO_ENDING] += 1
 
     def add_below(self, path: str, name: str, root: str) -> None:
         """Add a file of an archive, a URL or a pattern, the `root`; its name from there has slashes."""

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from alexnet_tk.choices import Filter
 from alexnet_tk.errors import PictureError
+from alexnet_tk.files import PLACEHOLDER, placeholder
 from alexnet_tk.jpeg_file import START, WatchedJpeg, sound_jpeg
 from alexnet_tk.picture_values import Values, to_rgb
 from alexnet_tk.png_file import SIGNATURE, sound_png
@@ -128,6 +129,8 @@ def load(
         except PictureError:
             if not isinstance(file, WatchedJpeg) or (again := file.exactly()) is None:
                 raise
+        except UnidentifiedImageError:
+            raise PictureError(_instead_of_picture(file)) from None
         return _decode(again, square)
 
 
@@ -159,6 +162,12 @@ def _sound(file: IO[bytes]) -> IO[bytes]:
         return sound_png(file)
     file.seek(0)
     return sound_jpeg(file) if begin.startswith(START) and isinstance(file, io.BytesIO) else file
+
+
+def _instead_of_picture(file: IO[bytes]) -> str:
+    """What a file is that Pillow does not know."""
+    file.seek(0)
+    return placeholder(file.read(PLACEHOLDER), "picture") or "not a picture that Pillow can read"
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

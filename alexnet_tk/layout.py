@@ -7,19 +7,27 @@
     DATA/packed.json                                      a packed set, written by training/packed.py
 
 A class folder holds the pictures of one class, in itself and in the folders below it. Its name is the label.
-The name of a split (`split_of`) is never a class, unless `classes_are_folders` says that it is one.
+The name of a split (`split_names.split_of`) is never a class, unless `classes_are_folders` says that it is one.
 """
 
 import os
-import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from alexnet_tk.errors import DataError
-from alexnet_tk.found import RUN, RUN_STATE, SYSTEM_FOLDERS, Found, entry_kind, is_picture_name
+from alexnet_tk.found import (
+    LINK,
+    NO_ENDING,
+    RUN,
+    RUN_STATE,
+    SYSTEM_FOLDERS,
+    Found,
+    entry_kind,
+    is_picture_name,
+)
+from alexnet_tk.split_names import SplitName, has_only_split_words, split_of
 from alexnet_tk.text import by_kind, counted, shortened
 
 # A packed set has a journal while it is being written, and an index once it is complete.
@@ -27,20 +35,6 @@ PACKED_INDEX, PACKED_JOURNAL = "packed.json", "journal.jsonl"
 
 # What is ignored beside class folders, in the words of a message.
 LOOSE, BROKEN_LINK, PACKED = "picture beside the class folders", "broken link", "packed set"
-
-SplitName = Literal["train", "val", "test"]
-_SPLITS: dict[SplitName, str] = {
-    "train": "train|training",
-    "val": "val|valid|validation|dev",
-    "test": "test|testing|eval|evaluation",
-}
-# Words that stand in the names of splits; where they stand in all names, no name is a class's.
-_SPLIT_WORD = re.compile(
-    r"(?<![a-z])(train(ing|val)?|trn|val(id(ation|ate)?)?|dev|test(ing)?|eval(uation)?|holdout"
-    r"|(fold|split)(?=[ _.-]*\d))(?![a-z])",
-    re.IGNORECASE,
-)
-_AFTER_SPLIT = r"([ _.-]?(set|data|dataset|split|images|imgs|pictures|photos))?([ _.-]?(19|20)\d\d)?"
 
 
 @dataclass(frozen=True)
@@ -224,14 +218,6 @@ def class_folder_names(root: Path) -> list[str]:
     return _list_classes(root)[0] if root.is_dir() else []
 
 
-def split_of(name: str) -> SplitName | None:
-    """The split that a folder of this name is, in any case, as are Training, val2017 and test_set."""
-    for split, words in _SPLITS.items():
-        if re.fullmatch(f"({words}){_AFTER_SPLIT}", name.strip(), re.IGNORECASE):
-            return split
-    return None
-
-
 def normal(name: str) -> str:
     """The composed form of a name (NFC): macOS writes the decomposed one, and both look the same."""
     return unicodedata.normalize("NFC", name)
@@ -262,14 +248,25 @@ def _list_classes(root: Path) -> tuple[list[str], Counter[str]]:
         elif entry.name[0] == ".":
             continue
         elif entry.is_dir():
-            folders.append(entry.name)
+            if entry.is_symlink() and _leads_up(entry.path):
+                beside[LINK] += 1
+            else:
+                folders.append(entry.name)
         elif entry_kind(entry) != "file":
             beside[entry_kind(entry)] += 1
         elif is_picture_name(entry.name):
             beside[LOOSE] += 1
         elif entry.is_symlink() and not entry.is_file():
             beside[BROKEN_LINK] += 1
+        else:
+            beside[os.path.splitext(entry.name)[1].lower() or NO_ENDING] += 1
     return sorted(folders), beside
+
+
+def _leads_up(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in: all classes would be in that one."""
+    target, above = (os.path.join(os.path.realpath(path), "") for path in (link, os.path.dirname(link)))
+    return above.startswith(target)
 
 
 def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:
@@ -287,12 +284,14 @@ def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:
 def _refuse_splits(root: Path, folders: list[str]) -> None:
     """Raise `DataError` for a class folder with the name of a split."""
     if named := [f"{name}/" for name in folders if split_of(name)]:
+        cure = f"move the classes to {root / 'train'}/<class> and {root / 'val'}/<class>"
+        if split_of(root.name):
+            cure = f"move it out of {root}, which is a split itself"
         raise DataError(
             f"{root} holds {shortened(named, 3)} beside class folders; that names a split, not a class: "
-            f"move the classes to {root / 'train'}/<class> and {root / 'val'}/<class>, "
-            "or give --classes-are-folders if it is a class"
+            f"{cure}, or give --classes-are-folders if it is a class"
         )
-    if folders and all(map(_SPLIT_WORD.search, folders)):
+    if has_only_split_words(folders):
         raise DataError(
             f"{root} holds only folders named after splits, {shortened(folders, 3)}; move the classes to "
             f"{root / 'train'}/<class> and {root / 'val'}/<class>, "

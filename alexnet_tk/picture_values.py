@@ -117,7 +117,9 @@ def _grey(picture: Image.Image, known: tuple[float, float] | None) -> Image.Imag
     lowest, highest = min(known), max(known)
     if picture.mode == "F":
         numbers = np.nan_to_num(numbers, nan=lowest, posinf=np.inf, neginf=-np.inf)
-    _refuse_beyond(numbers, lowest, highest)
+    elif lowest >= 0 and highest > np.iinfo(np.int32).max:
+        numbers = numbers.astype(np.int64) % 2**32  # Pillow takes unsigned 32 bits for signed ones
+    _refuse_beyond(numbers, lowest, highest, is_tagged=picture.format == "TIFF")
     grey = _to_8_bits(numbers, lowest, highest)
     if known[0] > known[1]:
         grey = 255 - grey
@@ -128,13 +130,14 @@ def _grey(picture: Image.Image, known: tuple[float, float] | None) -> Image.Imag
     return Image.merge("LA", [Image.fromarray(grey), Image.fromarray(opaque)])
 
 
-def _refuse_beyond(numbers: NDArray[Any], lowest: float, highest: float) -> None:
+def _refuse_beyond(numbers: NDArray[Any], lowest: float, highest: float, is_tagged: bool) -> None:
     found = float(numbers.min(initial=lowest)), float(numbers.max(initial=highest))
     margin = TOLERANCE * (highest - lowest) if numbers.dtype.kind == "f" else 0
     if found[0] < lowest - margin or found[1] > highest + margin:
+        tags = ", or state their range in the tags SMinSampleValue and SMaxSampleValue" if is_tagged else ""
         raise PictureError(
             f"values from {numbers.min():.6g} to {numbers.max():.6g} where {lowest:.6g} to {highest:.6g} are "
-            "expected; scale them, or state their range in the TIFF tags SMinSampleValue and SMaxSampleValue"
+            f"expected; scale them{tags}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from alexnet_tk import Classifier, export, import_weights
 from alexnet_tk.description import describe
-from alexnet_tk.errors import AlexnetError, CheckpointError, ModelError, OutputError
+from alexnet_tk.errors import AlexnetError, CheckpointError, ModelError, OutputError, PictureError
 from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.images import load
+from alexnet_tk.preprocess import Square
 
 no_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
@@ -209,11 +212,37 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
 
 
 @pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (POINTER, "a Git LFS pointer, not the picture it stands for; get that with `git lfs pull`"),
+        (b"<!DOCTYPE html><html>", "a web page, not a picture; download the file itself, .*"),
+        (b"<Error><Code>AccessDenied</Code>", "a web page, not a picture; download the file itself, .*"),
+        (b"<svg xmlns=...", "not a picture that Pillow can read"),
+        (b'<?xml version="1.0"?>\n<svg xmlns=...', "not a picture that Pillow can read"),
+        (b"Not Found", "not a picture that Pillow can read"),
+        (b"\0" * 300, "not a picture that Pillow can read"),
+    ],
+)
+def test_what_was_downloaded_in_a_pictures_stead_is_named(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(PictureError) as caught:
+        load(tmp_path / "a.png", Square(8, 8, "bilinear"))
+    assert re.fullmatch(reason, str(caught.value))
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         (POINTER, "is a Git LFS pointer, .* `git lfs pull`"),
         (b"\n\n<!DOCTYPE html><html>", "is a web page, not a model"),
         (b"\xef\xbb\xbf<html lang=en>", "is a web page, not a model"),
+        (b"<head><title>Sign in", "is a web page, not a model"),
+        (b"<!-- saved from --><html>", "is a web page, not a model"),
+        (b"<Error><Code>NoSuchKey", "is a web page, not a model"),
+        (b'{"message":\n"Not Found"}', "is text that begins .*Not Found.*, not a model; download the file"),
+        (b"404: Not Found", "is text that begins '404: Not Found', not a model"),
     ],
 )
 def test_what_was_downloaded_in_a_models_stead_is_named(tmp_path: Path, content: bytes, words: str) -> None:

@@ -19,8 +19,8 @@ from alexnet_tk.errors import DataError, InputError
 from alexnet_tk.evaluation.dataset import open_labelled
 from alexnet_tk.found import Found
 from alexnet_tk.inference import find
-from alexnet_tk.layout import split_of
 from alexnet_tk.prediction.run import predict
+from alexnet_tk.split_names import split_of
 from alexnet_tk.training.dataset import from_folder
 from alexnet_tk.training.packed import pack
 
@@ -227,6 +227,35 @@ def test_loose_pictures_and_links_are_counted(tmp_path: Path) -> None:
         assert "2 pictures beside the class folders" in said
         assert "1 × link to a folder" in said
         assert "1 × broken link" in said
+
+
+def test_what_is_no_picture_beside_the_classes_is_counted(tmp_path: Path) -> None:
+    classes(tmp_path / "train", 2)
+    classes(tmp_path / "val")
+    for name in ("LICENSE", "train/labels.csv", "val/labels.csv"):
+        (tmp_path / name).touch()
+    said = "; ".join(from_folder(tmp_path).notes)
+    assert f"{tmp_path}: ignored 1 × no ending" in said
+    assert f"{tmp_path / 'train'}: ignored 1 × .csv" in said
+    assert f"{tmp_path / 'val'}: ignored 1 × .csv" in "; ".join(open_labelled(tmp_path).notes)
+
+
+@pytest.mark.parametrize("target", [".", "data", "linked/cat/.."])
+def test_a_link_to_a_folder_above_is_no_class(tmp_path: Path, target: str) -> None:
+    data = tmp_path / "data"
+    classes(data, 2)
+    classes(tmp_path / "elsewhere", 2, ("bird",))
+    (data / "bird").symlink_to(tmp_path / "elsewhere" / "bird")
+    (tmp_path / "linked").symlink_to(data)
+    (data / "up").symlink_to(tmp_path / target)
+    found = from_folder(data)
+    assert found.labels == ["bird", "cat", "dog"]
+    assert any("1 × link to a folder" in note for note in found.notes)
+
+
+def test_a_split_in_a_split_says_where_to_move_it(tmp_path: Path) -> None:
+    classes(tmp_path / "train", 2, ("cat", "dog", "val"))
+    assert f"move it out of {tmp_path / 'train'}, which is a split itself" in refusal_of_training(tmp_path)
 
 
 def test_classes_of_one_picture_are_named(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_pictures_come_class_by_class(tmp_path: Path) -> None:
     relative = [str(Path(path).relative_to(tmp_path)) for path in classes.paths]
     assert relative == ["cat/1.png", "cat/2.png", "dog/1.png", "dog/deep/er/2.JPG"]
     assert classes.targets == [0, 0, 1, 1]
-    assert classes.ignored == {".db": 1, "no ending": 1}
+    assert classes.ignored == {".txt": 1, ".db": 1, "no ending": 1}
 
 
 def test_the_classes_of_another_split_keep_their_numbers(tmp_path: Path) -> None:

@@ -199,6 +199,9 @@ SOURCES: dict[str, Callable[[], io.BytesIO]] = {
     "float, -1..1 with its range": lambda: tiff(
         G.astype(np.float32) / 127.5 - 1, {LOWEST: (FLOAT, -1.0), HIGHEST: (FLOAT, 1.0)}
     ),
+    "32 bits, 0..2^32 - 1": lambda: tiff(
+        DEEP.astype(np.uint32) * 65537, {LOWEST: (FLOAT, 0.0), HIGHEST: (FLOAT, 2.0**32 - 1)}
+    ),
     "PFM": lambda: file_of(Image.fromarray(G.astype(np.float32) / 255), "PPM"),
 }
 
@@ -234,6 +237,17 @@ def test_floats_beyond_their_range_are_refused_with_the_range_found(low: float, 
 def test_floats_hardly_beyond_their_range_are_clipped() -> None:
     pixels = np.linspace(-0.004, 1.004, G.size, dtype=np.float32).reshape(G.shape)
     assert images.load(tiff(pixels), SQUARE).max() == 255
+
+
+def test_only_a_tiff_is_told_of_tags() -> None:
+    with pytest.raises(PictureError, match=r"scale them, or state .* SMinSampleValue"):
+        images.load(tiff(np.full(G.shape, 7, np.float32)), SQUARE)
+    for source in (
+        file_of(Image.fromarray(np.full(G.shape, 7, np.float32)), "PPM"),
+        np.full(G.shape, 7.0, "f4"),
+    ):
+        with pytest.raises(PictureError, match=r"where 0 to 1 are expected; scale them$"):
+            images.load(source, SQUARE)
 
 
 def test_integers_of_32_bits_without_a_range_are_refused() -> None:

@@ -24,7 +24,7 @@ LAYERS = [
     {"geometry"},
     {"recipe", "picture_values", "png_file", "jpeg_file"},
     {"images"},
-    {"found"},
+    {"found", "split_names"},
     {"layout", "zoo"},
     {"sample"},
     {"network", "inference"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError
-from alexnet_tk.files import placeholder, refuse_existing
+from alexnet_tk.files import model_placeholder, refuse_existing
 from alexnet_tk.geometry import layers
 from alexnet_tk.importing.model_zoo import read_model_zoo
 from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
@@ -63,7 +63,7 @@ def import_weights(
     source, output = Path(source), Path(output)
     if not source.is_file():
         raise CheckpointError(f"{source} is not a file; give {SUPPORTED_FILES}")
-    if (kind := placeholder(source)) is not None:
+    if (kind := model_placeholder(source)) is not None:
         raise CheckpointError(f"{source} is {kind}")
     refuse_existing(output, overwrite, source=[source])
     public = read_torchvision(source) if _is_from_torch(source) else read_model_zoo(source)

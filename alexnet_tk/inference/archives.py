@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
+from typing import Self
 
 from alexnet_tk.errors import InputError, PictureError
 from alexnet_tk.found import system_folder
@@ -151,6 +152,22 @@ def _ends_as_zip(content: bytes) -> bool:
     return end <= len(content) and not content[end:].strip(b"\0")
 
 
+class _TarInfo(tarfile.TarInfo):
+    """A header whose name is right in GNU's own format, which has times where POSIX has a prefix of the name.
+
+    GNU tar writes them for its incremental archives, and Python takes them for a name.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block of 512 bytes."""
+        info = super().frombuf(buf, encoding, errors)
+        if buf[257:265] == tarfile.GNU_MAGIC:
+            times = bytes(buf[345:500]).partition(b"\0")[0].decode(encoding, errors)
+            info.name = info.name.removeprefix(f"{times}/")
+        return info
+
+
 def _in_tar(path: str) -> list[Member]:
     """The files of a tar, or of several that were joined: tarfile stops at the first one's end."""
     found: list[Member] = []
@@ -159,7 +176,7 @@ def _in_tar(path: str) -> list[Member]:
     while begin is not None:
         with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
             file.seek(begin)
-            with tarfile.open(fileobj=file, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:", tarinfo=_TarInfo) as archive:
                 found += [_in_place(path, contents, each) for each in archive if _is_file(each)]
                 end = archive.offset
         # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
@@ -208,7 +225,7 @@ def _in_place(path: str, contents: dict[str, tarfile.TarInfo], info: tarfile.Tar
     read = partial(_read_part, path, content.offset_data, content.size)
     if content.issparse():  # its holes are left out of the archive
         read = partial(_read_sparse, path, content)
-    return Member.of(path, info.name, content.size, read, info.issym())
+    return Member.of(path, info.name, content.size, read, content.issym())
 
 
 def _read_sparse(path: str, info: tarfile.TarInfo) -> bytes:

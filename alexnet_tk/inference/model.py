@@ -1,6 +1,6 @@
 """An open ONNX file: its metadata, and its answers for pictures.
 
-This module also holds the names that export/onnx.py writes and prediction reads.
+This module also holds the names that exporting/graph.py writes and prediction reads.
 """
 
 import json

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from alexnet_tk.choices import Arithmetic, Math
 from alexnet_tk.errors import DeviceError, ModelError, UsageError
-from alexnet_tk.files import placeholder
+from alexnet_tk.files import model_placeholder
 from alexnet_tk.inference.cuda import open_on_cuda
 from alexnet_tk.inference.runtime import create_session
 
@@ -79,7 +79,7 @@ def open_session(
         raise ModelError(f"{path} does not exist; `alexnet-tk export model.pt` makes an ONNX file")
     if path.is_dir():
         raise ModelError(f"{path} is a folder; name an ONNX file, as `alexnet-tk export model.pt` makes it")
-    if (kind := placeholder(path)) is not None:
+    if (kind := model_placeholder(path)) is not None:
         raise ModelError(f"{path} is {kind}")
     check_device(device, math)
     why = "asked for"

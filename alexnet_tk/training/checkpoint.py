@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
-from alexnet_tk.files import placeholder, replacing
+from alexnet_tk.files import model_placeholder, replacing
 from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import Recipe
@@ -161,7 +161,7 @@ def read_plain(path: Path, advice: str = ADVICE, legacy: bool = False) -> object
     try:
         if not path.exists():
             raise CheckpointError(f"{path} does not exist; {advice}")
-        if path.is_file() and (kind := placeholder(path)) is not None:
+        if path.is_file() and (kind := model_placeholder(path)) is not None:
             raise CheckpointError(f"{path} is {kind}")
         if is_zipfile(path):
             _refuse_bomb(path)

@@ -86,6 +86,36 @@ def test_a_hard_link_in_a_tar_is_the_file_that_stood_before_it(tmp_path: Path) -
     assert [each.read() for each in found if isinstance(each, Member)] == [b"old", b"old", b"new"]
 
 
+def test_a_hard_link_to_a_link_is_a_link(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        for name, type, target in (("a.png", tarfile.SYMTYPE, "b"), ("c.png", tarfile.LNKTYPE, "a.png")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = type, target
+            archive.addfile(link)
+    found = find([tmp_path / "x.tar"])
+    assert (found.paths, dict(found.ignored)) == ([], {"link in an archive": 2})
+
+
+def test_gnus_incremental_archives_have_plain_names(tmp_path: Path) -> None:
+    """Their headers hold times, in octal digits, where POSIX has the first part of a long name."""
+    content = bytearray(a_tar("cat/a.png"))
+    content[257:265] = tarfile.GNU_MAGIC
+    content[345:357] = b"15170460354\0"
+    content[148:156] = b" " * 8
+    content[148:156] = b"%06o\0 " % sum(content[:512])
+    assert contents(tmp_path / "x.tar", bytes(content)) == {"cat/a.png": b"cat/a.png"}
+
+
+def test_long_names_of_posix_are_whole(tmp_path: Path) -> None:
+    name = f"{'a' * 100}/{'b' * 90}.png"
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        info = tarfile.TarInfo(name)
+        info.size = 1
+        archive.addfile(info, io.BytesIO(b"x"))
+    assert contents(tmp_path / "x.tar", file.getvalue()) == {name: b"x"}
+
+
 def test_sparse_files_in_a_second_tar_are_read(tmp_path: Path) -> None:
     with (tmp_path / "hole.png").open("wb") as sparse:
         sparse.truncate(2**20)
