@@ -3,7 +3,7 @@
 import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -40,8 +40,11 @@ LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, sock
 RUN_STATE, RUN_LOGS = "last.pt", ("metrics.jsonl", "events.out.tfevents")
 
 # How what is ignored can be read.
+_PACKAGES = dict.fromkeys(
+    (".heic", ".heics", ".heif", ".heifs", ".hif"), "pip install pillow-heif to read {}"
+)
 _CURES = {
-    **dict.fromkeys((".heic", ".heics", ".heif", ".heifs", ".hif"), "pip install pillow-heif to read {}"),
+    **_PACKAGES,
     **dict.fromkeys((".zip", ".tar"), "name a {} file itself to read it"),
     LINK: "links to folders are not followed: name those folders",
     ARCHIVED_LINK: "unpack an archive to follow its links",
@@ -87,8 +90,10 @@ class Found:
             self._system_folders.add((root, system))
             self.ignored[f"{PurePosixPath(system).name} folder"] += 1
 
-    def add_folder(self, folder: str, named: bool = True) -> None:
-        """Add the pictures in a folder and in all folders below it.
+    def add_folder(
+        self, folder: str, named: bool = True, wanted: Callable[[str], object] | None = None
+    ) -> None:
+        """Add the pictures in a folder and in all folders below it, or those files whose path is `wanted`.
 
         Files are sorted by name, so the order is the same on every machine. Hidden files and folders are
         skipped. Links to folders, folders of the system and those of training runs are ignored, but a run's
@@ -98,7 +103,8 @@ class Found:
         while below:
             path, kind = next(below[-1], ("", ""))
             if kind == "file":
-                self.add(path, path)
+                if wanted is None or wanted(path):
+                    self.add(path, path)
             elif kind == "folder":
                 below.append(self._entries(path, read_run=named and path == folder))
             elif kind:
@@ -133,6 +139,11 @@ class Found:
         return "; ".join([there, *cures])
 
 
+def packages_for(ignored: Mapping[str, int]) -> list[str]:
+    """The packages to install that read what is ignored, in words."""
+    return list(dict.fromkeys(_PACKAGES[kind].format(kind) for kind in ignored if kind in _PACKAGES))
+
+
 def is_picture_name(name: str) -> bool:
     """Whether a file's name has a picture's ending."""
     return os.path.splitext(name)[1].lower() in images.endings()
@@ -145,6 +156,12 @@ def system_folder(name: str) -> str | None:
         if part.lower() in SYSTEM_FOLDERS:
             return "/".join(parts[:depth])
     return None
+
+
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """At most `limit` indices below `count`, evenly spaced."""
+    taken = min(count, limit)
+    return [index * count // taken for index in range(taken)]
 
 
 def entry_kind(entry: "os.DirEntry[str]") -> str:

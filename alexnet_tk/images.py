@@ -153,6 +153,10 @@ def open_file(path: str | os.PathLike[str]) -> IO[bytes]:
 
 def _sound(file: IO[bytes]) -> IO[bytes]:
     """The file without what Pillow refuses needlessly; raises `PictureError` for what Pillow ignores."""
+    if not hasattr(file, "read"):
+        raise PictureError(
+            f"{type(file).__name__} is no picture; give a path, an open file, an image or an array"
+        )
     try:
         file.seek(0)
     except (AttributeError, OSError):
@@ -171,7 +175,13 @@ def _instead_of_picture(file: IO[bytes]) -> str:
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
-    """The picture of an array (H, W) or (H, W, channels)."""
+    """The picture of an array (H, W) or (H, W, channels); raises `PictureError`."""
+    colour = array.ndim == 3 and array.shape[-1] in (2, 3, 4)
+    grey = array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 1)
+    if not (grey or colour) or (colour and array.dtype != np.uint8):
+        raise PictureError(
+            f"an array of {array.dtype} {array.shape}; a picture is uint8 (H, W, 3), or (H, W) for grey"
+        )
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
 
 

@@ -7,7 +7,7 @@
     DATA/packed.json                                      a packed set, written by training/packed.py
 
 A class folder holds the pictures of one class, in itself and in the folders below it. Its name is the label.
-The name of a split (`split_names.split_of`) is never a class, unless `classes_are_folders` says that it is one.
+The name of a split (`split_names.split_of`) is never a class, unless `classes_are_folders` says that it is.
 """
 
 import os
@@ -26,9 +26,10 @@ from alexnet_tk.found import (
     Found,
     entry_kind,
     is_picture_name,
+    packages_for,
 )
-from alexnet_tk.split_names import SplitName, has_only_split_words, split_of
-from alexnet_tk.text import by_kind, counted, shortened
+from alexnet_tk.split_names import SplitName, has_only_split_words, paired, split_of
+from alexnet_tk.text import as_utf8, by_kind, counted, shortened
 
 # A packed set has a journal while it is being written, and an index once it is complete.
 PACKED_INDEX, PACKED_JOURNAL = "packed.json", "journal.jsonl"
@@ -77,10 +78,10 @@ class ClassFolders:
                 _refuse_splits_below(root / folder, found.paths)
             read[name] = found
         if names is None:
-            names = sorted(_as_text(by_name[name]) for name in read)
+            names = sorted(as_utf8(by_name[name]) for name in read)
         wanted = [normal(name) for name in names]
-        unknown = sorted(_as_text(by_name[name]) for name in read.keys() - set(wanted))
-        respelled = sorted({_as_text(by_name[name]) for name in read.keys() & set(wanted)} - set(names))
+        unknown = sorted(as_utf8(by_name[name]) for name in read.keys() - set(wanted))
+        respelled = sorted({as_utf8(by_name[name]) for name in read.keys() & set(wanted)} - set(names))
         return cls(root, names, [read.get(name, Found()) for name in wanted], beside, unknown, respelled)
 
     @property
@@ -105,8 +106,16 @@ class ClassFolders:
 
     @property
     def instead(self) -> str:
-        """What lies beside the class folders, for a message about their number."""
-        return f" and {by_kind(self.beside)}" if self.beside else ""
+        """What is beside the class folders, and where else they may be, for a message on their number."""
+        words = f" and {by_kind(self.beside)}{_and_packages(self.beside)}" if self.beside else ""
+        if len(self.names) == 1 and class_folder_names(inside := self.root / self.names[0]):
+            words += f" (give {inside} if the class folders are there)"
+        return words
+
+    @property
+    def cures(self) -> str:
+        """How what is ignored can be read, to follow a message; "" where nothing reads it."""
+        return _and_packages(self.ignored)
 
     def names_with(self, count: int) -> list[str]:
         """The classes with that number of pictures."""
@@ -124,7 +133,7 @@ class ClassFolders:
         if loose := ignored.pop(LOOSE, 0):
             notes.append(f"{self.root}: ignored {counted(loose, 'picture')} beside the class folders")
         if ignored:
-            notes.append(f"{self.root}: ignored {by_kind(ignored)}")
+            notes.append(f"{self.root}: ignored {by_kind(ignored)}{_and_packages(ignored)}")
         return notes
 
 
@@ -173,7 +182,9 @@ class Splits:
         left_out += [str(self.data / name) for name in self.others]
         used = _as_folders([self.train, self.val])
         notes = [f"{self.data}: {used} used, left out: {shortened(left_out, 4)}"] if left_out else []
-        return notes + ([f"{self.data}: ignored {by_kind(self.beside)}"] if self.beside else [])
+        if self.beside:
+            notes.append(f"{self.data}: ignored {by_kind(self.beside)}{_and_packages(self.beside)}")
+        return notes
 
     @classmethod
     def of(cls, data: Path, *, classes_are_folders: bool = False) -> "Splits":
@@ -223,17 +234,6 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _as_text(name: str) -> str:
-    """A folder's name as UTF-8 text, in any locale: Python reads names as the locale's."""
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
-
-
-def evenly_spaced(count: int, limit: int) -> list[int]:
-    """At most `limit` indices below `count`, evenly spaced."""
-    taken = min(count, limit)
-    return [index * count // taken for index in range(taken)]
-
-
 def _list_classes(root: Path) -> tuple[list[str], Counter[str]]:
     """The names of the class folders, sorted, and what is ignored beside them, by kind."""
     folders, beside = [], Counter[str]()
@@ -273,7 +273,7 @@ def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:
     """The names of folders by their composed form; raises `DataError` for two of one form."""
     by_name: dict[str, str] = {}
     for name in folders:
-        if by_name.setdefault(normal(_as_text(name)), name) != name:
+        if by_name.setdefault(normal(as_utf8(name)), name) != name:
             raise DataError(
                 f"{root} holds {name} twice, in two Unicode forms (NFC, and NFD as macOS writes it); "
                 "merge the two folders"
@@ -291,9 +291,10 @@ def _refuse_splits(root: Path, folders: list[str]) -> None:
             f"{root} holds {shortened(named, 3)} beside class folders; that names a split, not a class: "
             f"{cure}, or give --classes-are-folders if it is a class"
         )
-    if has_only_split_words(folders):
+    pairs = folders if has_only_split_words(folders) else paired(folders)
+    if pairs:
         raise DataError(
-            f"{root} holds only folders named after splits, {shortened(folders, 3)}; move the classes to "
+            f"{root} holds folders named after splits, {shortened(pairs, 3)}; move the classes to "
             f"{root / 'train'}/<class> and {root / 'val'}/<class>, "
             "or give --classes-are-folders if they are classes"
         )
@@ -311,6 +312,11 @@ def _refuse_splits_below(folder: Path, paths: list[str]) -> None:
             f"give {folder} if it is the data set, move the splits above the classes, "
             "or give --classes-are-folders"
         )
+
+
+def _and_packages(ignored: Counter[str]) -> str:
+    """The packages that read what is ignored, to follow its kinds; "" where there is none."""
+    return "".join(f"; {each}" for each in packages_for(ignored))
 
 
 def _only(splits: list[Path], purpose: str) -> Path | None:

@@ -1,8 +1,9 @@
 """Formatting for messages: safe characters, counts with their noun, one line."""
 
+import os
 from collections.abc import Mapping
 
-KINDS = 5  # that a message lists
+KINDS = 12  # that a message lists
 
 
 def printable(text: str) -> str:
@@ -14,6 +15,16 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def as_utf8(path: str) -> str:
+    """A path as UTF-8 text, in any locale: Python reads it as the locale's."""
+    if path.isascii():
+        return path
+    try:
+        return os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no name of a file, but a text that the locale does not have, such as a URL
+        return path
 
 
 def counted(number: int, noun: str) -> str:
@@ -34,6 +45,9 @@ def shortened(items: list[str], limit: int) -> str:
 
 
 def by_kind(counts: Mapping[str, int]) -> str:
-    """The most frequent kinds with their numbers, as in "2 × .txt, 1 × no ending"."""
-    kinds = [f"{number:,} × {kind}" for kind, number in sorted(counts.items(), key=lambda each: -each[1])]
-    return printable(shortened(kinds, KINDS))
+    """The kinds with their numbers, as in "2 × .txt, 1 × no ending", the most frequent first."""
+    kinds = sorted(counts.items(), key=lambda each: -each[1])
+    if len(kinds) > KINDS:  # all are counted, so that the account balances
+        rest = kinds[KINDS - 1 :]
+        kinds[KINDS - 1 :] = [(f"{len(rest)} other kinds", sum(number for _, number in rest))]
+    return printable(", ".join(f"{number:,} × {kind}" for kind, number in kinds))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from alexnet_tk.text import printable
+from alexnet_tk.text import counted, printable
 
 from .options import ClassesAreFolders, Debug
 from .screen import screen
@@ -29,7 +29,7 @@ def pack(
     if summary.failed:
         failed += f", listed in {summary.failed_file}"
     typer.echo(
-        f"{packed}: {summary.total:,} pictures, {summary.num_bytes / 1e9:.2f} GB; {failed}. "
+        f"{packed}: {counted(summary.total, 'picture')}, {summary.num_bytes / 1e9:.2f} GB; {failed}. "
         f"Next: alexnet-tk train {packed}"
     )
     if summary.failed:

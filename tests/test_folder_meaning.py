@@ -430,3 +430,69 @@ def test_one_picture_of_each_class_is_said_to_be_too_few(tmp_path: Path) -> None
     classes(tmp_path, count=1)
     with pytest.raises(DataError, match=r"one picture of each class \(2 in all\).*add a second"):
         from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("seg_train", "seg_test", "seg_pred"),
+        ("trainA", "trainB", "testA", "testB"),
+        ("bounding_box_train", "bounding_box_test", "query", "gallery"),
+        ("myTrain", "myTest", "cat"),
+        ("2019-training", "2019-validation", "2020"),
+    ],
+)
+def test_names_that_differ_only_in_a_splits_word_are_splits(tmp_path: Path, names: tuple[str, ...]) -> None:
+    classes(tmp_path / "data", 2, names)
+    assert "named after splits" in refusal_of_training(tmp_path / "data")
+    with pytest.raises(DataError, match="named after splits"):
+        open_labelled(tmp_path / "data")
+    data = from_folder(tmp_path / "data", classes_are_folders=True)
+    assert data.labels == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("steam train", "test tube", "cat"),
+        ("bullet train", "steam train", "bus"),
+        ("training shoe", "sandal", "evaluator"),
+        ("trainer", "tester"),
+        ("valley", "devil", "vest"),
+    ],
+)
+def test_classes_with_such_words_are_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    classes(tmp_path, 2, names)
+    assert from_folder(tmp_path).labels == sorted(names)
+
+
+def test_one_class_with_pictures_is_not_enough(tmp_path: Path) -> None:
+    """As in DATA/train/images and DATA/train/labels of detection sets."""
+    for split in ("train", "val"):
+        classes(tmp_path / split, 3, ("images",))
+        (tmp_path / split / "labels").mkdir()
+        (tmp_path / split / "labels" / "1.heic").touch()
+    message = refusal_of_training(tmp_path)
+    assert f"{tmp_path / 'train'} holds pictures of one class, images, and none in labels" in message
+    assert message.endswith("pip install pillow-heif to read .heic")
+
+
+def test_what_can_be_read_with_a_package_names_it(tmp_path: Path) -> None:
+    classes(tmp_path, 2)
+    (tmp_path / "cat" / "3.HEIC").touch()
+    notes = from_folder(tmp_path).notes
+    assert any("ignored 1 × .heic; pip install pillow-heif to read .heic" in note for note in notes)
+    assert "1 ignored (1 × .heic); pip install pillow-heif to read .heic" in predict(tmp_path).account()[0]
+
+
+def test_no_class_folders_says_what_is_there(tmp_path: Path) -> None:
+    for name in ("1.HEIC", "2.heic", "owl.zip"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError) as caught:
+        open_labelled(tmp_path)
+    for message in (str(caught.value), refusal_of_training(tmp_path)):
+        assert "2 × .heic, 1 × .zip; pip install pillow-heif" in message
+    classes(tmp_path / "wrapped" / "archive")
+    assert f"(give {tmp_path / 'wrapped' / 'archive'} if the class folders are there)" in refusal_of_training(
+        tmp_path / "wrapped"
+    )

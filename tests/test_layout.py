@@ -9,8 +9,8 @@ from PIL import Image
 
 from alexnet_tk.errors import DataError
 from alexnet_tk.evaluation.dataset import open_labelled
-from alexnet_tk.found import Found
-from alexnet_tk.layout import ClassFolders, Splits, class_folder_names, evenly_spaced, is_packed
+from alexnet_tk.found import Found, evenly_spaced
+from alexnet_tk.layout import ClassFolders, Splits, class_folder_names, is_packed
 from alexnet_tk.training.dataset import Split, from_folder
 from alexnet_tk.training.packed import pack
 

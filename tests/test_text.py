@@ -2,11 +2,13 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
 from alexnet_tk.errors import DataError
-from alexnet_tk.text import counted, one_line, printable, shortened
+from alexnet_tk.text import as_utf8, by_kind, counted, one_line, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,28 @@ def test_a_list_that_is_too_long_ends_in_an_ellipsis() -> None:
     assert shortened(["a", "b"], 2) == "a, b"
     assert shortened(["a", "b", "c"], 2) == "a, b, …"
     assert shortened([], 2) == ""
+
+
+def test_kinds_that_are_not_named_are_counted() -> None:
+    few, many = ({f".{number}": 20 - number for number in range(count)} for count in (12, 15))
+    assert by_kind(few) == ", ".join(f"{20 - number} × .{number}" for number in range(12))
+    assert by_kind(many).endswith(f"10 × .10, {9 + 8 + 7 + 6} × 4 other kinds")
+    numbers = [int(part.split(" × ")[0]) for part in by_kind(many).split(", ")]
+    assert sum(numbers) == sum(many.values())
+
+
+def test_a_path_is_the_same_text_in_any_locale() -> None:
+    code = "import sys; from alexnet_tk.text import as_utf8; print(ascii(as_utf8(sys.argv[1])))"
+    for name in (b"caf\xc3\xa9", b"caf\xe9", b"plain"):
+        shown = {
+            subprocess.run(
+                [sys.executable, "-c", code, name], env=os.environ | env, check=True, capture_output=True
+            ).stdout
+            for env in ({"PYTHONUTF8": "1"}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"})
+        }
+        expected = ascii(name.decode("utf-8", "surrogateescape"))
+        assert shown == {f"{expected}\n".encode()}
+
+
+def test_a_text_that_no_file_system_has_is_left_alone() -> None:
+    assert as_utf8("s3://\ud800") == "s3://\ud800"

@@ -17,11 +17,11 @@ from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import InputError, PictureError, UsageError
 from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.found import evenly_spaced
 from alexnet_tk.inference.classify import Classifier
 from alexnet_tk.inference.model import Model
 from alexnet_tk.inference.sources import find
 from alexnet_tk.inference.speed import Speed
-from alexnet_tk.layout import evenly_spaced
 from alexnet_tk.machine import forget_peak_memory, peak_memory, usable_cores
 from alexnet_tk.model_files import headline, open_models
 from alexnet_tk.prediction.local import LocalRun

@@ -9,8 +9,8 @@ from PIL import Image
 
 from alexnet_tk import images, sample
 from alexnet_tk.errors import InputError, PictureError
+from alexnet_tk.found import evenly_spaced
 from alexnet_tk.inference.sources import find
-from alexnet_tk.layout import evenly_spaced
 from alexnet_tk.preprocess import Square
 from alexnet_tk.training.checkpoint import Checkpoint
 

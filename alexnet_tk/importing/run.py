@@ -96,7 +96,7 @@ def _is_from_torch(source: Path) -> bool:
 
 
 def _require_shapes(source: Path, public: PublicModel, num_classes: int) -> None:
-    """Raise `CheckpointError` unless the weights fit the recipe's network and the number of classes."""
+    """Raise `CheckpointError` unless the weights are numbers that fit the network and its classes."""
     outputs = public.weights["f8.bias"].numel()
     if outputs != num_classes:
         raise CheckpointError(
@@ -110,4 +110,8 @@ def _require_shapes(source: Path, public: PublicModel, num_classes: int) -> None
                 raise CheckpointError(
                     f"{source}: {name}.{parameter} has the shape {found}, expected {expected}; "
                     f"give {SUPPORTED_FILES}"
+                )
+            if not bool(public.weights[f"{name}.{parameter}"].isfinite().all()):
+                raise CheckpointError(
+                    f"{source}: {name}.{parameter} holds NaN or infinite numbers; give {SUPPORTED_FILES}"
                 )

@@ -7,6 +7,7 @@ from torch import Tensor
 from alexnet_tk import zoo
 from alexnet_tk.errors import CheckpointError
 from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
+from alexnet_tk.text import counted, shortened
 from alexnet_tk.training.checkpoint import CHECKPOINT_FORMAT, read_plain, require_numbers
 
 MODEL_NAME = "torchvision-alexnet"
@@ -67,10 +68,12 @@ def read_torchvision(source: Path) -> PublicModel:
         for parameter in ("weight", "bias")
     }
     if set(content) != set(names):
-        first_keys = ", ".join(map(str, list(content)[:3]))
+        more = shortened([str(key) for key in content if key not in names], 3)
+        fewer = shortened([key for key in names if key not in content], 3)
+        differing = " and ".join([f"has {more}"] * bool(more) + [f"lacks {fewer}"] * bool(fewer))
         raise CheckpointError(
-            f"{source} holds {len(content)} tensors ({first_keys}, …), not the {len(names)} of "
-            f"torchvision's AlexNet; give {SUPPORTED_FILES}"
+            f"{source} holds {counted(len(content), 'tensor')}, not the {len(names)} of torchvision's "
+            f"AlexNet: it {differing}; give {SUPPORTED_FILES}"
         )
     for key, value in content.items():
         try:

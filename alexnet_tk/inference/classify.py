@@ -182,8 +182,9 @@ class Classifier:
 
         `then` is called in the worker threads, in several of them at once.
         """
-        if topk < 1:
-            raise UsageError(f"topk is {topk}; it must be at least 1")
+        for name, number in (("topk", topk), ("batch_size", batch_size), ("workers", workers)):
+            if number is not None and (not hasattr(number, "__index__") or number < 1):
+                raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1")
         topk = min(topk, len(self.labels))
 
         def finish(pictures: list[Decoded]) -> Result:

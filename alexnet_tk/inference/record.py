@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from alexnet_tk.text import as_utf8
+
 DIGITS = 6  # of a probability that are written: about as many as float32 holds
 
 
@@ -37,7 +39,8 @@ class Record:
 
     def row(self, topk: int) -> dict[str, str | float | None]:
         """The record as named columns; the ranks of a failed record are None."""
-        row: dict[str, str | float | None] = {"path": self.path, "status": self.status, "error": self.error}
+        path = as_utf8(self.path)
+        row: dict[str, str | float | None] = {"path": path, "status": self.status, "error": self.error}
         for rank in range(topk):
             row[f"label_{rank + 1}"] = None if self.error else self.labels[rank]
             row[f"probability_{rank + 1}"] = (

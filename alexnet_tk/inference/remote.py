@@ -52,7 +52,8 @@ def files_below(url: str) -> RemoteFiles:
             system.get_file_info(FileSelector(path, recursive=True)) if kind == FileType.Directory else []
         )
     except (OSError, ValueError, NotImplementedError) as error:
-        raise InputError(f"{url} can't be listed: {one_line(error)}") from error
+        cure = "; download it first" if url.lower().startswith(("http:", "https:", "ftp:")) else ""
+        raise InputError(f"{url} can't be listed: {one_line(error)}{cure}") from error
     if kind == FileType.NotFound:
         raise InputError(f"{url} does not exist; name files or folders of pictures")
     if kind == FileType.File:

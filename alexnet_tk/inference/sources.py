@@ -1,6 +1,7 @@
 """The pictures that INPUTs and lists name: files, folders, archives, patterns, URLs."""
 
 import codecs
+import fnmatch
 import glob
 import os
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 from typing import IO
 
 from alexnet_tk.errors import InputError
-from alexnet_tk.found import ARCHIVED_LINK, Found, Unreadable
+from alexnet_tk.found import ARCHIVED_LINK, SYSTEM_FOLDERS, Found, Unreadable
 from alexnet_tk.inference.archives import is_archive, members
 from alexnet_tk.inference.remote import files_below, is_url
 
@@ -41,15 +42,11 @@ def find(inputs: Iterable[str | os.PathLike[str]], listed: Iterable[str] = ()) -
         if os.path.lexists(path):  # also where its name looks like a pattern
             _add(path, found)
             continue
-        fitting = _fitting(path)
-        if not fitting:
+        if not any(_add_fitting(pattern, found) for pattern in _patterns(path)):
             brackets = "; in a pattern, [ ] stand beside a * or ?" if "[" in path else ""
-            raise InputError(f"{path} does not exist; name files or folders of pictures{brackets}")
-        for one in fitting:
-            if "**" not in path:
-                _add(one, found)
-            elif not os.path.isdir(one):  # the pattern names folders, too, beside all that they hold
-                found.add_below(one, one.removeprefix(path.partition("**")[0]), path)
+            raise InputError(
+                f"{path or repr(path)} does not exist; name files or folders of pictures{brackets}"
+            )
     for path in listed:
         if is_url(path):
             found.paths.append(path)
@@ -86,12 +83,12 @@ def _from_utf_16(text: bytes, name: str) -> bytes:
         except UnicodeDecodeError as error:
             raise InputError(f"{name} is broken UTF-16 text: {error.reason}; save it as UTF-8") from error
         if "\0" not in lines:
-            return os.fsencode(lines)
+            return lines.encode("utf-8", "surrogatepass")
     raise InputError(f"{name} holds NUL bytes; give -0 if they separate its paths, else save it as UTF-8")
 
 
-def _fitting(pattern: str) -> list[str]:
-    """The paths that fit a pattern, sorted.
+def _patterns(pattern: str) -> list[str]:
+    """What a pattern may mean, to be tried in turn.
 
     Brackets are common in names, as in "holiday [2019]" and "photo[1].png", so they are taken literally in
     leading folders that exist, in names without * or ?, and wherever something fits literally.
@@ -105,7 +102,52 @@ def _fitting(pattern: str) -> list[str]:
         is_plain = leading or not re.search(r"[*?]|\[\[\]", part)  # [[] is an escaped bracket
         loose += glob.escape(part) if is_plain else part
         literal += glob.escape(part) if is_plain else re.sub(r"\[(?![\[*?]\])", "[[]", part)
-    return sorted(glob.glob(literal, recursive=True) or glob.glob(loose, recursive=True))
+    return [literal, loose]
+
+
+def _add_fitting(pattern: str, found: Found) -> bool:
+    """Add what fits a pattern, sorted; False where nothing does.
+
+    With ** these are files in folders, found as where a folder is named, and so without links to others.
+    """
+    parts = re.split(r"[/\\]" if os.name == "nt" else "/", pattern)
+    if "**" in parts:
+        at = parts.index("**")
+        return _add_below("".join(f"{part}/" for part in parts[:at]), parts[at:], found)
+    fitting = sorted(glob.glob(pattern))
+    for path in fitting:
+        if (name := os.path.basename(path)).lower() in SYSTEM_FOLDERS:
+            found.ignored[f"{name} folder"] += 1
+        else:
+            _add(path, found)
+    return bool(fitting)
+
+
+def _add_below(folders: str, pattern: list[str], found: Found) -> bool:
+    """Add the files in these folders, also a pattern, whose path there fits; False where none does."""
+    below, fitting = Found(), []
+    for folder in sorted(glob.glob(folders)) if folders else ["./"]:
+
+        def fits(path: str, begin: int = len(folder)) -> bool:
+            fitting.append(_fits(path[begin:].split(os.sep), pattern))
+            return fitting[-1]
+
+        below.add_folder(folder, wanted=fits)
+    if not any(fitting):
+        return False
+    found.ignored += below.ignored
+    for path in sorted(below.paths):
+        found.paths.append(path if folders or isinstance(path, Unreadable) else path.removeprefix("./"))
+    return True
+
+
+def _fits(names: list[str], pattern: list[str]) -> bool:
+    """Whether a path fits a pattern, both by their parts; ** stands for any number of them."""
+    if not pattern or pattern == ["**"]:
+        return bool(pattern) == bool(names)
+    if pattern[0] == "**":
+        return any(_fits(names[begin:], pattern[1:]) for begin in range(len(names)))
+    return bool(names) and fnmatch.fnmatch(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def _add(path: str, found: Found) -> None:

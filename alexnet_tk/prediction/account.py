@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from alexnet_tk.found import Found
+from alexnet_tk.found import Found, packages_for
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.speed import Speed
 from alexnet_tk.progress import Progress
@@ -70,6 +70,7 @@ class Outcome:
         line += f"{found:,} found, {self.now.answered:,} answered"
         line += _by_kind("failed", self.now.reasons)
         line += _by_kind("ignored", self.found.ignored)
+        line += "".join(f"; {each}" for each in packages_for(self.found.ignored))
         if self.before.pictures:
             failed = f", {self.before.failed:,} of them failed" if self.before.failed else ""
             line += f"; {self.before.pictures:,} skipped, answered before{failed}"
@@ -84,5 +85,5 @@ class Outcome:
 
 
 def _by_kind(title: str, counts: Mapping[str, int]) -> str:
-    """A part of the line: how many, and the most frequent kinds of them."""
+    """A part of the line: how many, and of which kinds."""
     return f"; {sum(counts.values()):,} {title} ({by_kind(counts)})" if counts else ""

@@ -83,6 +83,12 @@ class WholeFormat(Format):
         """
 
 
+def _require_status(status: object, error: str) -> None:
+    """Raise `ValueError` for a row whose status does not go with its error."""
+    if status != ("failed" if error else "ok"):
+        raise ValueError("another status")
+
+
 class Csv(AppendableFormat):
     """RFC 4180 with lines that end in LF; paths keep their bytes."""
 
@@ -110,7 +116,8 @@ class Csv(AppendableFormat):
                     raise ValueError("another header")
             else:
                 text = row.decode("utf-8", "surrogateescape")
-                path, _, error, *_ = next(csv.reader(io.StringIO(text, newline="")))
+                path, status, error, *_ = next(csv.reader(io.StringIO(text, newline="")))
+                _require_status(status, error)
                 yield Written(path, error, end + len(row))
             end, row = end + len(row), b""
 
@@ -140,6 +147,9 @@ class JsonLines(AppendableFormat):
                 path, error = record["path"], record["error"]
                 if not (isinstance(path, str) and isinstance(error, str)):
                     raise TypeError("path and error are text")
+                _require_status(record["status"], error)
+                if line.endswith(b"\r\n"):
+                    raise ValueError("lines end in LF")
                 yield Written(path, error, end)
 
     def records(self, file: IO[bytes], topk: int) -> Iterator["Record"]:

@@ -10,7 +10,7 @@ from alexnet_tk.files import refuse_existing, replacing
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
 from alexnet_tk.prediction.plan import Plan
-from alexnet_tk.text import one_line
+from alexnet_tk.text import as_utf8, one_line
 
 Write = Callable[[bytes], None]
 
@@ -133,7 +133,8 @@ class OutputFile:
                 try:
                     record = next(records, None)
                     as_planned = record is None or (
-                        number < plan.pictures and (pictures is None or record.path == pictures[number])
+                        number < plan.pictures
+                        and (pictures is None or record.path == as_utf8(pictures[number]))
                     )
                 except (ValueError, LookupError, TypeError):
                     as_planned = False

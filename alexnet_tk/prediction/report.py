@@ -12,6 +12,7 @@ from typing import Any
 from alexnet_tk.files import replacing
 from alexnet_tk.inference.record import Record, as_text
 from alexnet_tk.prediction.account import Totals
+from alexnet_tk.text import counted
 
 LARGEST_PAGE = 20_000  # pictures; a browser holds their thumbnails, some 3 kB each
 
@@ -48,9 +49,10 @@ def report(
                 shown += 1
 
         yield add
-        summary = f"{model}: {totals.answered + totals.failed:,} pictures, {totals.answered:,} answered, "
-        summary += f"{totals.failed:,} failed, {ignored.total():,} other files ignored"
-        if shown < totals.answered + totals.failed:
+        total = totals.answered + totals.failed
+        summary = f"{model}: {counted(total, 'picture')}, {totals.answered:,} answered, "
+        summary += f"{totals.failed:,} failed, {counted(ignored.total(), 'other file')} ignored"
+        if shown < total:
             summary += f"; this page shows {shown:,} of them"
         file.write(middle + _embedded({"summary": summary, "figures": list(figures)}) + tail)
 

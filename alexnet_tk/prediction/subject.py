@@ -13,7 +13,7 @@ from alexnet_tk.inference.sources import read_list
 from alexnet_tk.prediction.job import Job
 from alexnet_tk.prediction.plan import Plan
 from alexnet_tk.progress import Progress
-from alexnet_tk.text import shortened
+from alexnet_tk.text import counted, shortened
 from alexnet_tk.zoo import built_in_model, default_model
 
 
@@ -81,7 +81,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
         progress.say(f"model: {model}{about}; --model names another")
     topk = min(job.topk, len(classifier.labels))
     if topk < job.topk:
-        progress.say(f"the model has {topk} labels: all are given, not {job.topk}")
+        progress.say(f"the model has {counted(topk, 'label')}: all are given, not {job.topk:,}")
     return Subject(model, hashed, classifier, found, topk, job.math)
 
 

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from alexnet_tk.inference.record import Record
-from alexnet_tk.text import printable
+from alexnet_tk.text import as_utf8, printable
 
 WIDTH = 100  # of a table in a file or a pipe, which have no width of their own
 BAR = 16
@@ -61,7 +61,7 @@ def _bar(fraction: float) -> str:
 
 def _shortened(path: str, width: int) -> str:
     """The end of a path, which tells more than its beginning; `width` counts cells, of which 画 takes two."""
-    path = printable(path)
+    path = printable(as_utf8(path))
     if cell_len(path) <= width:
         return path
     path = path[1 - width :]

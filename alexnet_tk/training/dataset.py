@@ -77,17 +77,21 @@ class Dataset:
     label_ids: list[str] = field(default_factory=list)  # ImageNet's ids (wnids), or none
     notes: list[str] = field(default_factory=list)  # what a user should know about how it was found
     folder: Path | None = None  # DATA, which the pictures' names begin with where they are files
+    source: str = ""  # the fingerprint of what a set was packed from; "" for others, and sets of 0.1.0
 
     def fingerprint(self) -> str:
         """A hash of the pictures' names below DATA and of their classes; it stays when DATA is moved."""
-        return self._hash("" if self.folder is None else os.path.join(self.folder, ""))  # noqa: PTH118
+        return self._hash("" if self.folder is None else os.path.join(self.folder, ""), self.source)  # noqa: PTH118
 
     def has_fingerprint(self, fingerprint: str) -> bool:
-        """Whether these are the pictures of an earlier run; version 0.1.0 hashed their names with DATA's."""
+        """Whether these are the pictures of an earlier run.
+
+        Version 0.1.0 hashed their names with DATA's, and did not know what a set was packed from.
+        """
         return fingerprint in (self.fingerprint(), self._hash(""))
 
-    def _hash(self, prefix: str) -> str:
-        digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape"))
+    def _hash(self, prefix: str, source: str = "") -> str:
+        digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape") + source.encode())
         for split in (self.train, self.val):
             for index, target in enumerate(split.targets.tolist()):
                 name = split.name(index).removeprefix(prefix)
@@ -122,6 +126,11 @@ def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
         raise DataError(
             f"{classes.root} holds {counted(len(names), 'class folder')}{classes.instead}; "
             "at least 2 are needed, each with the pictures of one class"
+        )
+    if len(filled := [each for each in names if each not in classes.names_with(0)]) == 1:
+        raise DataError(
+            f"{classes.root} holds pictures of one class, {filled[0]}, and none in "
+            f"{shortened(classes.names_with(0), 3)}; at least 2 classes are needed{classes.cures}"
         )
     notes = [*splits.notes(), *classes.notes()]
     if splits.val is not None:

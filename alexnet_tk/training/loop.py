@@ -9,11 +9,11 @@ from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.choices import Parallelism
-from alexnet_tk.errors import AlexnetError
+from alexnet_tk.errors import AlexnetError, CheckpointError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.interrupt import Interrupt, deferred, stop
 from alexnet_tk.progress import SILENCE, Progress
-from alexnet_tk.text import one_line
+from alexnet_tk.text import counted, one_line
 from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -126,6 +126,11 @@ def train(
         precision = run.recipe.train.precision
         progress.say(device_line(device, world.device, precision))
         if run.finished and world.broadcast(folder.has_all_plots):
+            if not world.broadcast(output.exists):
+                raise CheckpointError(
+                    f"{output} is gone, and {folder.last} holds only the last weights of its finished run; "
+                    "give --overwrite to train again"
+                )
             progress.say(f"{output}: this run is finished, there is nothing left to do")
             return world.broadcast(lambda: Checkpoint.load(output))
 
@@ -136,8 +141,12 @@ def train(
             if world.is_first:  # those of a run that was finished and gets more epochs
                 folder.filters.unlink(missing_ok=True)
             progress.say(
-                f"resuming after {run.epoch} of {run.recipe.train.epochs} epochs and {run.batch} steps"
+                f"resuming after {run.epoch} of {counted(int(run.recipe.train.epochs), 'epoch')} and "
+                f"{counted(run.batch, 'step')}"
             )
+            if run.best and not world.broadcast(output.exists):
+                run.best = 0
+                progress.say(f"{output} is gone: the best of the epochs to come takes its place")
         elif start is not None and initial is not None:
             copy_weights(trainer, start, dataset.labels, initial, progress)
 
@@ -226,7 +235,8 @@ class Loop:
             # -- log
             progress.result(_epoch_line(run.epoch, epochs, figures, val, is_best))
             if unreadable:
-                progress.say(f"{unreadable} unreadable pictures are left out; see {self.folder.unreadable}")
+                number = counted(unreadable, "unreadable picture")
+                progress.say(f"{number} left out; listed in {self.folder.unreadable}")
             if self.tensorboard is not None:
                 self.tensorboard.add(run.history[-1], trainer.lr)
             if run.finished and run.epoch < epochs:

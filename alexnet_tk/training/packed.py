@@ -108,7 +108,9 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
             splits[split] = PackedSplit(pictures, rows, targets[rows], folder / f"{split}.npy")
         statistics = Statistics.from_lists(**index["statistics"])
         labels, label_ids = index["labels"], index["label_ids"]
-        return Dataset(splits["train"], splits["val"], labels, label_ids, folder=folder), statistics
+        source = str(index.get("source", ""))
+        data = Dataset(splits["train"], splits["val"], labels, label_ids, folder=folder, source=source)
+        return data, statistics
     except DataError:
         raise
     except Exception as error:  # numpy's reader meets a broken file with SyntaxError, EOFError, TokenError, …
@@ -224,6 +226,7 @@ def _finish(dataset: Dataset, journal: "_Journal", packed: Path) -> PackSummary:
         "labels": dataset.labels,
         "label_ids": dataset.label_ids,
         "statistics": asdict(statistics),
+        "source": dataset.fingerprint(),
     }
     with replacing(packed / PACKED_INDEX) as part:
         part.write_text(json.dumps(index), encoding="utf-8")

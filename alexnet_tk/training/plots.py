@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from alexnet_tk.files import replacing
 from alexnet_tk.text import printable, shortened
 
+LONGEST_LABEL = 50  # characters; a plot has no room for more
 MAX_TICK_LABELS = 40  # beside a confusion matrix; more would not be legible
 
 
@@ -44,7 +45,7 @@ def draw_confusion(
     Returns a note on what can't be read in it, or "".
     """
     named = len(labels) <= MAX_TICK_LABELS
-    labels, title = [printable(label) for label in labels], printable(title)
+    labels, title = [_short(printable(label)) for label in labels], printable(title)
     families, missing = _fonts_for("".join([title, *labels] if named else title))
     with mpl.rc_context({"font.family": [*mpl.rcParams["font.family"], *families]}):
         _draw_confusion(counts, labels if named else [], path, title)
@@ -56,11 +57,16 @@ def draw_confusion(
     )
 
 
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
+
+
 def _draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path, title: str) -> None:
     """Draw it with the fonts that are set; without labels where there are too many."""
     shares = 100 * counts / counts.sum(axis=1, keepdims=True).clip(1)
     side = 3 + 0.45 * len(labels) if labels else 9
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    names = 0.08 * max(map(len, labels), default=0)  # inches
+    figure = Figure(figsize=(side + names + 1, side + names), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="predicted", ylabel="true")

@@ -14,6 +14,7 @@ from alexnet_tk.layout import is_packed
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.progress import Progress
 from alexnet_tk.recipe import Recipe
+from alexnet_tk.text import counted
 from alexnet_tk.training.batches import BatchReader
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset, built_in_sample, from_folder
@@ -41,7 +42,7 @@ def open_dataset(
         progress.say(note)
     progress.say(
         f"data: {data or 'the built-in part of Fashion-MNIST'}, {len(dataset.train.targets):,} training "
-        f"and {len(dataset.val.targets):,} validation pictures in {len(dataset.labels)} classes"
+        f"and {counted(len(dataset.val.targets), 'validation picture')} in {len(dataset.labels):,} classes"
     )
     return dataset, statistics
 
@@ -73,7 +74,7 @@ def new_run(
         name = recipe or _default_recipe(data, count)
         plan = zoo.recipe(name)
     plan = _with_epochs(plan.override(*settings), count)
-    progress.say(f"recipe: {name}, at most {plan.train.epochs} epochs")
+    progress.say(f"recipe: {name}, at most {counted(int(plan.train.epochs), 'epoch')}")
     if statistics is None:
         statistics = _measure_colours(data, dataset, plan, progress)
     return Run(plan, plan, statistics, dataset.fingerprint())
@@ -125,10 +126,12 @@ def _require_extensible(run: Run, plan: Recipe, state: dict[str, Any], output: P
             f"{output} can't change train.epochs: the learning rate of {schedule!r} depends on it; {advice}"
         )
     if int(plan.train.epochs) < run.epoch:
-        raise RecipeError(f"{output} has been trained for {run.epoch} epochs; train.epochs must be as many")
+        raise RecipeError(
+            f"{output} has been trained for {counted(run.epoch, 'epoch')}; train.epochs must be as many"
+        )
     if schedule == "plateau" and state["plateau"][0] > plan.train.drops:
         raise RecipeError(
-            f"{output} ended after {run.epoch} epochs, when validation no longer improved; {advice}"
+            f"{output} ended after {counted(run.epoch, 'epoch')}, when validation improved no more; {advice}"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from alexnet_tk.errors import CheckpointError
 from alexnet_tk.recipe import Recipe
+from alexnet_tk.text import counted
 from alexnet_tk.training.checkpoint import read_plain, save_plain
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
@@ -35,7 +36,7 @@ class Run:
         """A new run with the known cure for a loss that is still ln(num_classes) after `steps` steps."""
         seed = self.requested.train.seed + 1
         story = (
-            f"after {steps} steps the loss was {loss:.3f}, no better than guessing; "
+            f"after {counted(steps, 'step')} the loss was {loss:.3f}, no better than guessing; "
             "training restarts once with biases of 0.1 (network.init=caffe) "
             f"and a new seed (train.seed={seed})"
         )

@@ -309,7 +309,7 @@ class TestOtherFiles:
 
     def test_other_tensors(self, tmp_path: Path) -> None:
         torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "a.pth")
-        self.refuse(tmp_path / "a.pth", r"1 tensors \(layer.weight")
+        self.refuse(tmp_path / "a.pth", r"1 tensor, .* it has layer.weight and lacks")
         state = dict(torchvision_network().state_dict())
         state["features.3.weight"] = torch.zeros(3, 3)
         torch.save(state, tmp_path / "b.pth")
@@ -317,20 +317,43 @@ class TestOtherFiles:
         torch.save([1, 2], tmp_path / "c.pth")
         self.refuse(tmp_path / "c.pth", "a list")
         torch.save({"model": {"a": torch.zeros(2)}}, tmp_path / "d.pth")
-        self.refuse(tmp_path / "d.pth", r"1 tensors \(a")
+        self.refuse(tmp_path / "d.pth", "it has a and lacks")
         # As torchvision's reference scripts save it: the arguments beside the weights don't matter.
         content = {"model": {"b": torch.zeros(2)}, "args": argparse.Namespace(lr=0.1, epoch=3)}
         torch.save(content, tmp_path / "args.pth")
-        self.refuse(tmp_path / "args.pth", r"1 tensors \(b")
+        self.refuse(tmp_path / "args.pth", "it has b and lacks")
         torch.save({"epoch": 1}, tmp_path / "e.pth")
         self.refuse(tmp_path / "e.pth", "a dictionary of other values")
+
+    @pytest.mark.parametrize(
+        ("more", "fewer", "words"),
+        [
+            (["epoch"], [], "17 tensors, not the 16 of torchvision's AlexNet: it has epoch; give"),
+            ([], ["features.0.bias"], "15 tensors, .* it lacks features.0.bias; give"),
+            (
+                ["a", "b", "c", "d"],
+                ["classifier.6.bias"],
+                "it has a, b, c, … and lacks classifier.6.bias; give",
+            ),
+        ],
+    )
+    def test_other_names_are_named(
+        self, tmp_path: Path, more: list[str], fewer: list[str], words: str
+    ) -> None:
+        names = [f"{module}.{kind}" for module in MODULES.values() for kind in ("weight", "bias")]
+        tensors = {name: torch.zeros(2) for name in [*names, *more] if name not in fewer}
+        torch.save(tensors, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match=words):
+            import_weights(tmp_path / "a.pth", tmp_path / "model.pt")
 
     def test_code_is_not_executed(self, tmp_path: Path) -> None:
         for zipped in (True, False):
             torch.save(nn.Linear(2, 2), tmp_path / "whole.pth", _use_new_zipfile_serialization=zipped)
             self.refuse(tmp_path / "whole.pth", "asks to run code")
 
-    @pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04rubbish", b"\x80\x02rubbish", b"\x08"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"rubbish\0", b"PK\x03\x04rubbish", b"\x80\x02rubbish", b"\x08"]
+    )
     def test_rubbish(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.onnx").write_bytes(content)
         self.refuse(tmp_path / "a.onnx", "give torchvision's")
@@ -389,3 +412,16 @@ def test_tensors_without_their_numbers(tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=name):
             import_weights(tmp_path / "w.pth", tmp_path / "m.pt")
     assert not (tmp_path / "m.pt").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, caffe: Graph, value: float) -> None:
+    model = caffe()
+    weights = next(each for each in model.graph.initializer if len(each.dims) == 4)
+    broken = numpy_helper.to_array(weights).copy()
+    broken[0, 0, 0, 0] = value
+    weights.CopyFrom(numpy_helper.from_array(broken, weights.name))
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(CheckpointError, match=r"c\d\.weight holds NaN or infinite numbers"):
+        import_weights(tmp_path / "a.onnx", tmp_path / "model.pt")
+    assert not (tmp_path / "model.pt").exists()

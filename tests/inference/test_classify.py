@@ -2,6 +2,7 @@
 
 import gc
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -525,3 +526,29 @@ def test_an_array_of_one_or_two_channels_is_one_picture(
 def test_no_labels_can_not_be_asked_for(classifier: Classifier, sound: list[str], topk: int) -> None:
     with pytest.raises(UsageError, match=f"topk is {topk}"):
         list(classifier.classify(sound[:1], topk))
+
+
+@pytest.mark.parametrize("arguments", [{"topk": "2"}, {"topk": 2.0}, {"batch_size": 0}, {"workers": 0}])
+def test_numbers_that_make_no_sense_are_refused(
+    classifier: Classifier, sound: list[str], arguments: dict[str, Any]
+) -> None:
+    name, value = next(iter(arguments.items()))
+    with pytest.raises(UsageError, match=f"{name} is {value!r}; it must be a whole number of at least 1"):
+        list(classifier.classify(sound[:1], **arguments))
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (np.zeros((9, 9, 3), np.float32), r"an array of float32 \(9, 9, 3\); a picture is uint8 \(H, W, 3\)"),
+        (np.zeros((9, 9, 3), np.int64), r"an array of int64 \(9, 9, 3\)"),
+        (np.zeros((3, 9, 9), np.uint8), r"an array of uint8 \(3, 9, 9\)"),
+        (np.zeros(9, np.uint8), r"an array of uint8 \(9,\)"),
+        (None, "NoneType is no picture; give a path, an open file, an image or an array"),
+        (b"a.png", "bytes is no picture"),
+        ([b"a.png"], "list is no picture"),
+    ],
+)
+def test_what_is_no_picture_says_what_is_one(classifier: Classifier, picture: Any, words: str) -> None:
+    (record,) = classifier.classify([picture])
+    assert re.match(words, record.error)

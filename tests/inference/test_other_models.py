@@ -308,3 +308,35 @@ def test_several_outputs_that_are_not_clear_are_listed(
     path = with_outputs(tmp_path / "m.onnx", outputs)
     with pytest.raises(ModelError, match=r"has 2 outputs, a tensor\(float\) .* b tensor\(float\)"):
         Classifier(path, labels=["a", "b", "c"], preprocess=preprocess)
+
+
+def test_probabilities_stay_as_they_are_where_a_blank_picture_has_none(
+    tmp_path: Path, preprocess: str, pixels: np.ndarray
+) -> None:
+    """A network that divides a picture by its deviation gives no number for a black one."""
+    nodes = [
+        helper.make_node("ReduceMax", ["data_0"], ["most"], keepdims=0),
+        helper.make_node("ReduceMin", ["data_0"], ["least"], keepdims=0),
+        helper.make_node("Sub", ["most", "least"], ["range"]),
+        helper.make_node("ReduceMean", ["data_0", "axes"], ["means"], keepdims=0),
+        helper.make_node("Softmax", ["means"], ["shares"]),
+        helper.make_node("Mul", ["shares", "range"], ["scaled"]),
+        helper.make_node("Div", ["scaled", "range"], ["prob"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("data_0", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("prob", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([2, 3], dtype=np.int64), "axes")],
+    )
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    toml = tmp_path / "plain.toml"
+    toml.write_text(f"resize = {SIDE}\nmean = [0, 0, 0]\n")
+    (record,) = Classifier(path, "cpu", labels=LABELS, preprocess=str(toml)).classify([pixels], topk=3)
+    means = pixels.astype(np.float64).mean(axis=(0, 1))
+    powers = np.exp(means - means.max())
+    answered = dict(zip(record.labels, record.probabilities, strict=True))
+    for label, share in zip(LABELS, powers / powers.sum(), strict=True):
+        assert answered[label] == pytest.approx(share, abs=1e-4)

@@ -1,9 +1,12 @@
 """Which files are answered for, and in which order."""
 
 import codecs
+import glob
 import io
 import os
+import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -303,3 +306,64 @@ def test_a_folder_that_exists_stands_for_itself(
     monkeypatch.chdir(tmp_path)
     assert find([name]).paths == [f"{name}/1.png"]
     assert find([f"{name}/*.png"]).paths == [f"{name}/1.png"]
+
+
+def test_a_pattern_of_any_depth_finds_what_its_folder_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links are not followed, folders of systems and runs are left out; all of it is counted."""
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "d/1.png", "d/a-b/2.png", "d/a/3.png", "d/a/4.jpg", "d/@eaDir/5.png", "elsewhere/6.png")
+    make(tmp_path, "d/runs/model/curves.png", "d/runs/model/last.pt", "d/runs/model/metrics.jsonl", "d/x.txt")
+    (tmp_path / "d" / "a" / "loop").symlink_to("..")
+    (tmp_path / "d" / "linked").symlink_to(tmp_path / "elsewhere")
+    ignored = {"link to a folder": 2, "@eaDir folder": 1, "folder of a training run": 1}
+    found = find(["d/**"])
+    assert found.paths == ["d/1.png", "d/a-b/2.png", "d/a/3.png", "d/a/4.jpg"]
+    assert found.ignored == ignored | {".txt": 1}
+    for pattern, paths in (
+        ("**/*.png", ["d/1.png", "d/a-b/2.png", "d/a/3.png", "elsewhere/6.png"]),
+        ("d/**/*.png", ["d/1.png", "d/a-b/2.png", "d/a/3.png"]),
+        ("?/**/a*/*", ["d/a-b/2.png", "d/a/3.png", "d/a/4.jpg"]),
+        ("**/a/**", ["d/a/3.png", "d/a/4.jpg"]),
+        ("d/**/[34].*", ["d/a/3.png", "d/a/4.jpg"]),
+        ("**/**/3.png", ["d/a/3.png"]),
+    ):
+        assert find([pattern]).paths == paths, pattern
+    assert find(["d/**/*.png"]).ignored == ignored
+    with pytest.raises(InputError, match=r"d/\*\*/\*.tif does not exist"):
+        find(["d/**/*.tif"])
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="Python's own patterns follow links otherwise")
+@given(data=st.data())
+def test_patterns_of_any_depth_fit_as_pythons_do(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    part = st.sampled_from(["a", "b", "ab", "a.png"])
+    for path in data.draw(st.lists(st.lists(part, min_size=1, max_size=4), max_size=6)):
+        file = root.joinpath(*path[:-1], "x.png" if path[-1] == "a.png" else f"{path[-1]}.png")
+        with suppress(OSError):  # one is a folder and a file
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    wild = st.sampled_from(["**", "*", "a*", "?", "*.png", "x.png", "a"])
+    pattern = "/".join(["**", *data.draw(st.lists(wild, max_size=4))])
+    fitting = glob.glob(f"{root}/{pattern}", recursive=True)  # noqa: PTH207  what is compared
+    expected = sorted({path for path in fitting if Path(path).is_file()})
+    try:
+        assert find([f"{root}/{pattern}"]).paths == expected
+    except InputError:
+        assert not expected
+
+
+def test_a_pattern_takes_no_folder_of_a_system(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "@eaDir/2.png")
+    found = find([f"{tmp_path}/*"])
+    assert below(tmp_path, found.paths) == ["a/1.png"]
+    assert found.ignored == {"@eaDir folder": 1}
+
+
+def test_nothing_is_named_as_such() -> None:
+    with pytest.raises(InputError, match="'' does not exist"):
+        find([""])

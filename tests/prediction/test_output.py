@@ -180,3 +180,21 @@ def test_between_two_runs_no_answers_stand_beside_another_plan(
     assert not output.exists()
     with answers(output, plan(tmp_path), resume=True) as (before, _):
         assert before.answered == 0
+
+
+@pytest.mark.parametrize(
+    ("form", "old", "new"),
+    [
+        ("csv", b",ok,", b",xx,"),
+        ("csv", b",ok,", b",failed,"),
+        ("jsonl", b'"ok"', b'"xx"'),
+        ("jsonl", b'"failed"', b'"ok"'),
+        ("jsonl", b"}\n", b"}\r\n"),
+    ],
+)
+def test_a_changed_row_is_found(tmp_path: Path, form: str, old: bytes, new: bytes) -> None:
+    output = tmp_path / "out"
+    plan(tmp_path, form).save(output)
+    output.write_bytes(b"".join(written(form)).replace(old, new, 1))
+    with pytest.raises(OutputError, match=r"record \d, is not what was written there"):
+        take_up(output, plan(tmp_path, form))

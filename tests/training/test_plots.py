@@ -70,3 +70,11 @@ def test_an_installed_font_that_has_them_is_taken(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(font_manager, "get_font", lambda path: SimpleNamespace(family_name="Its Name"))
     assert plots._fonts_for("翘a 直") == (["Its Name"], ["直"])
     assert added == [str(own / "x.ttf")]
+
+
+def test_a_long_label_is_shortened(tmp_path: Path) -> None:
+    """Else nothing is left of the matrix, and matplotlib warns of it."""
+    plots.draw_confusion(np.eye(2, dtype=np.int64) * 9, ["a" * 250, "b"], tmp_path / "c.png")
+    picture = np.asarray(Image.open(tmp_path / "c.png").convert("RGB")).astype(int)
+    dark_blue = (picture[..., 2] > picture[..., 0] + 60) & (picture[..., 0] < 50)
+    assert dark_blue.mean() > 0.05

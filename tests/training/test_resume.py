@@ -1,6 +1,7 @@
 """Runs that are interrupted, and resumed."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -274,7 +275,7 @@ def test_a_run_that_no_longer_improves_takes_no_more_epochs(
         "train.lr=1e-9",
     )
     train(pictures, settings=(*settings, *ends_early), output=output, device="cpu")
-    with pytest.raises(RecipeError, match=f"validation no longer improved; .* --init {output}"):
+    with pytest.raises(RecipeError, match=f"validation improved no more; .* --init {output}"):
         train(pictures, settings=("train.epochs=20",), output=output, resume=True, device="cpu")
 
 
@@ -462,3 +463,56 @@ def test_compiled_it_takes_the_same_steps(
     )
     for name, weights in eager.weights.items():
         torch.testing.assert_close(compiled.weights[name], weights, rtol=1e-4, atol=1e-6)
+
+
+def test_another_packed_set_is_not_taken_up(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    """Its rows have the same numbers and classes; what they were packed from tells them apart."""
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    (other / "red" / "0.png").rename(other / "red" / "another.png")
+    pack(pictures, tmp_path / "packed")
+    pack(other, tmp_path / "other-packed")
+    output = tmp_path / "model.pt"
+    with pytest.raises(Stop):
+        train(tmp_path / "packed", settings=settings, output=output, progress=StoppingLog(12), device="cpu")
+    with pytest.raises(DataError, match="other pictures"):
+        train(tmp_path / "other-packed", output=output, resume=True, device="cpu")
+    # A set of version 0.1.0 does not say where it comes from; its runs go on.
+    index = tmp_path / "other-packed" / "packed.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "source": ""}))
+    output = tmp_path / "old.pt"
+    with pytest.raises(Stop):
+        train(
+            tmp_path / "other-packed",
+            settings=settings,
+            output=output,
+            progress=StoppingLog(12),
+            device="cpu",
+        )
+    assert train(tmp_path / "packed", output=output, resume=True, device="cpu").training["epoch"]
+
+
+def test_a_best_checkpoint_that_is_gone(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], whole: Path
+) -> None:
+    output, log = tmp_path / "model.pt", Log()
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    output.unlink()
+    with pytest.raises(CheckpointError, match=r"model\.pt is gone, .* --overwrite to train again"):
+        train(pictures, output=output, resume=True, device="cpu")
+
+    class StopsOnceSaved(Log):
+        def advance(self, count: int, loss: float | None = None) -> None:
+            if output.exists():
+                raise Stop
+
+    shutil.rmtree(tmp_path / "runs")
+    with pytest.raises(Stop):
+        train(pictures, settings=settings, output=output, progress=StopsOnceSaved(), device="cpu")
+    output.unlink()
+    best = train(pictures, output=output, resume=True, progress=log, device="cpu")
+    assert any("is gone: the best of the epochs to come" in line for line in log.said)
+    assert best.training["epoch"] > 1
+    assert Checkpoint.load(output).training["epoch"] == best.training["epoch"]
