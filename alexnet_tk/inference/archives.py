@@ -94,7 +94,7 @@ def _in_zip(path: str) -> list[Member]:
     return [
         Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each), _is_link(each))
         for each in listed
-        if not each.is_dir()
+        if not each.filename.endswith("/")  # `is_dir` fails for a name that is empty
     ]
 
 

@@ -81,14 +81,18 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A hash of the pictures' names below DATA and of their classes; it stays when DATA is moved."""
-        return self._hash("" if self.folder is None else os.path.join(self.folder, ""), self.source)  # noqa: PTH118
+        return self._hash(self._prefix, self.source)
 
     def has_fingerprint(self, fingerprint: str) -> bool:
         """Whether these are the pictures of an earlier run.
 
         Version 0.1.0 hashed their names with DATA's, and did not know what a set was packed from.
         """
-        return fingerprint in (self.fingerprint(), self._hash(""))
+        return fingerprint in (self.fingerprint(), self._hash(self._prefix), self._hash(""))
+
+    @property
+    def _prefix(self) -> str:
+        return "" if self.folder is None else os.path.join(self.folder, "")  # noqa: PTH118
 
     def _hash(self, prefix: str, source: str = "") -> str:
         digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape") + source.encode())

@@ -1,11 +1,13 @@
 """Files of strangers: sound ones, with bytes changed, cut out, doubled or put in."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 from hypothesis import strategies as st
+from hypothesis.errors import HypothesisWarning
 
 # Numbers that formats use for lengths and counts, and that code forgets.
 NUMBERS = [
@@ -68,5 +70,7 @@ def fuzz(target: Callable[[bytes], None], seeds: Sequence[bytes], minutes: float
         def run(data: bytes) -> None:
             target(data)
 
-        run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", HypothesisWarning)  # that a finding is long to print
+            run()
         runs += 1

@@ -335,7 +335,7 @@ def test_arrays_pillow_images_and_archives_answer_as_files_do(
 def test_an_array_that_is_no_picture_fails_alone(classifier: Classifier, pixels: NDArray[np.uint8]) -> None:
     first, second, third = classifier.classify([pixels[0], np.zeros((2, 3, 4, 5)), pixels[1]])
     assert (first.status, second.status, third.status) == ("ok", "failed", "ok")
-    assert second.error.startswith("broken picture")
+    assert second.error.startswith("an array of float64 (2, 3, 4, 5); a picture is uint8")
 
 
 def test_the_callers_image_stays_as_it_is(classifier: Classifier, tmp_path: Path) -> None:

@@ -86,6 +86,14 @@ def test_a_hard_link_in_a_tar_is_the_file_that_stood_before_it(tmp_path: Path) -
     assert [each.read() for each in found if isinstance(each, Member)] == [b"old", b"old", b"new"]
 
 
+def test_a_file_without_a_name_in_a_zip_hides_no_other(tmp_path: Path) -> None:
+    """Python ends a name at its first NUL."""
+    (tmp_path / "x.zip").write_bytes(a_zip("a.png", "b.png").replace(b"a.png", b"\0.png"))
+    found = find([tmp_path / "x.zip"])
+    assert [each.name for each in found.paths if isinstance(each, Member)] == ["b.png"]
+    assert found.ignored == {"no ending": 1}
+
+
 def test_a_hard_link_to_a_link_is_a_link(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         for name, type, target in (("a.png", tarfile.SYMTYPE, "b"), ("c.png", tarfile.LNKTYPE, "a.png")):
