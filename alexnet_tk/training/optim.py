@@ -12,20 +12,47 @@ class PaperSGD(torch.optim.SGD):
 
     torch's momentum buffer is -v / ε, which is equivalent while the learning rate ε stays; when ε changes,
     the buffers are multiplied by old ε / new ε.
+
+    The buffers begin as zeros. torch would make them in the first step, and leave them unwritten where
+    that step is skipped because a gradient in half precision is infinite.
     """
 
     def __init__(self, parameters: list[torch.Tensor], train: Train, lr: float) -> None:
         super().__init__(
             parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True
         )
+        for parameter in parameters:
+            self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update the parameters that have a gradient, in one operator.
+
+        torch's own step groups the tensors by device and dtype in every step; here all are of one kind.
+        """
+        (group,) = self.param_groups
+        updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+        torch._fused_sgd_(
+            updated,
+            [parameter.grad for parameter in updated],
+            [self.state[parameter]["momentum_buffer"] for parameter in updated],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+            grad_scale=getattr(self, "grad_scale", None),  # GradScaler sets them for a step
+            found_inf=getattr(self, "found_inf", None),
+        )
 
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of the next step; it must be above 0."""
         for group in self.param_groups:
             if group["lr"] != lr:
-                buffers = [self.state[p]["momentum_buffer"] for p in group["params"] if p in self.state]
-                if buffers:
-                    torch._foreach_mul_(buffers, group["lr"] / lr)
+                buffers = [self.state[parameter]["momentum_buffer"] for parameter in group["params"]]
+                torch._foreach_mul_(buffers, group["lr"] / lr)
                 group["lr"] = lr
 
 

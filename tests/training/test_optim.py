@@ -28,6 +28,21 @@ def test_the_update_is_the_papers_also_when_the_rate_changes() -> None:
         torch.testing.assert_close(parameter.detach(), w, rtol=1e-12, atol=1e-12)
 
 
+def test_a_step_with_infinite_gradients_leaves_everything_as_it_is() -> None:
+    """As GradScaler asks for it, in the first step, where the scale is still too large for half precision."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimiser = PaperSGD([parameter], train("weight_decay=0"), 0.1)
+    parameter.grad = torch.full((3,), float("inf"))
+    vars(optimiser).update(grad_scale=torch.tensor(2.0), found_inf=torch.tensor(1.0))
+    optimiser.step()
+    assert parameter.tolist() == [1, 1, 1]
+    assert optimiser.state[parameter]["momentum_buffer"].tolist() == [0, 0, 0]
+    parameter.grad = torch.tensor([2.0, 4.0, 0.0])
+    vars(optimiser).update(found_inf=torch.tensor(0.0))
+    optimiser.step()
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, 0.8, 1.0]))
+
+
 def test_plateau_divides_by_ten_and_stops() -> None:
     recipe = train("schedule=plateau", "drops=2", "patience=2", "lr=0.01")
     plateau = Plateau(recipe)
