@@ -167,7 +167,8 @@ def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: Channe
     pictures
         uint8 or float (N, S, S, 3), red, green, blue, 0..255
     mean, std
-        float (3,): subtracted from red, green and blue, then divided by; on the scale 0..255
+        float (3,), or (S·3,) as `line_of_pixels` makes them: subtracted from red, green and blue, then
+        divided by; on the scale 0..255
     channel_order
         the result's
 
@@ -179,10 +180,16 @@ def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: Channe
     # A whole line of pixels at a time: three channels are too few for the processor's vector units.
     n, height, width, _ = pictures.shape
     lines = pictures.reshape(n, height, width * 3).float()
-    x = (lines - mean.repeat(width)).div_(std.repeat(width)).view(n, height, width, 3)
+    mean, std = (line_of_pixels(each, width) for each in (mean, std))
+    x = (lines - mean).div_(std).view(n, height, width, 3)
     if channel_order == "BGR":
         x = x.flip(3)
     return x.permute(0, 3, 1, 2)
+
+
+def line_of_pixels(values: Tensor, width: int) -> Tensor:
+    """The values of red, green and blue, (3,), for each of a line's pixels, (width·3,); a line as it is."""
+    return values if len(values) == width * 3 else values.repeat(width)
 
 
 class TensorClassifier(nn.Module):

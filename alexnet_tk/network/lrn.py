@@ -105,13 +105,15 @@ for _device in ("cpu", "cuda"):
 
 
 def operator_for(x: Tensor) -> Callable[..., Tensor]:
-    """The operator that normalises x: Triton's kernels on CUDA, where they work, else plain tensor code."""
-    if x.is_cuda and why_no_kernel() is None:
-        from alexnet_tk.network.lrn_triton import fused_local_response_norm
+    """What normalises x: Triton's kernels on CUDA, where they work, else plain tensor code."""
+    if not x.is_cuda or why_no_kernel() is not None:
+        return local_response_norm
+    from alexnet_tk.network import lrn_triton
 
-        operator: Callable[..., Tensor] = fused_local_response_norm
+    if torch.compiler.is_compiling() or type(x) is not Tensor:  # traced or fake
+        operator: Callable[..., Tensor] = lrn_triton.fused_local_response_norm
         return operator
-    return local_response_norm
+    return lrn_triton.launched_local_response_norm
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

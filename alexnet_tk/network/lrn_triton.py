@@ -29,12 +29,7 @@ def fused_local_response_norm(
 
     `size` is odd and `towers` divides C; `LocalResponseNorm` and the recipe see to both.
     """
-    x = x.contiguous(memory_format=torch.channels_last)
-    y = torch.empty_like(x)
-    constants = _constants(x, size, alpha, beta, k, towers)
-    if x.numel():
-        wrap_triton(_forward)[_grid(x, constants)](x, y, _pixels(x), **constants)
-    return y
+    return _computed(wrap_triton(_forward), x, size, alpha, beta, k, towers)
 
 
 @triton_op("alexnet_tk::fused_local_response_norm_backward", mutates_args=())
@@ -42,12 +37,7 @@ def fused_local_response_norm_backward(
     grad: Tensor, x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int
 ) -> Tensor:
     """`lrn.local_response_norm_backward` in one kernel; the result is in x's dtype, channels_last."""
-    grad, x = (each.contiguous(memory_format=torch.channels_last) for each in (grad, x))
-    dx = torch.empty_like(x)
-    constants = _constants(x, size, alpha, beta, k, towers)
-    if x.numel():
-        wrap_triton(_backward)[_grid(x, constants)](grad, x, dx, _pixels(x), **constants)
-    return dx
+    return _computed(wrap_triton(_backward), grad, x, size, alpha, beta, k, towers)
 
 
 @fused_local_response_norm.register_fake
@@ -73,13 +63,44 @@ def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, N
 fused_local_response_norm.register_autograd(_gradient, setup_context=_setup_context)
 
 
-def _pixels(x: Tensor) -> int:
-    return x.shape[0] * x.shape[2] * x.shape[3]
+def launched_local_response_norm(
+    x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int
+) -> Tensor:
+    """`fused_local_response_norm` for plain tensors outside of `torch.compile`.
+
+    An operator's way through torch's dispatcher takes the host several times as long as a launch.
+    """
+    y: Tensor = _Launched.apply(x, size, alpha, beta, k, towers)
+    return y
 
 
-def _constants(x: Tensor, size: int, alpha: float, beta: float, k: float, towers: int) -> dict[str, Any]:
+class _Launched(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
+        _setup_context(ctx, (x, *constants), x)
+        return _computed(_forward, x, *constants)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (x,) = ctx.saved_tensors
+        return _computed(_backward, grad, x, *ctx.constants), None, None, None, None, None
+
+
+def _computed(kernel: Any, *arguments: Any) -> Tensor:
+    """The kernel's result for its tensors, of which x is the last, and for the constants after them."""
+    *tensors, size, alpha, beta, k, towers = arguments
+    tensors = [each.contiguous(memory_format=torch.channels_last) for each in tensors]
+    x = tensors[-1]
+    result = torch.empty_like(x)
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    constants = _constants(x.shape[1], size, alpha, beta, k, towers)
+    if pixels:
+        kernel[(-(-pixels // constants["PIXELS"]),)](*tensors, result, pixels, **constants)
+    return result
+
+
+def _constants(maps: int, size: int, alpha: float, beta: float, k: float, towers: int) -> dict[str, Any]:
     """What the kernels are compiled for; each program takes PIXELS pixels with all maps, padded to MAPS."""
-    maps = x.shape[1]
     padded = triton.next_power_of_2(maps)
     return {
         "alpha": alpha,
@@ -91,10 +112,6 @@ def _constants(x: Tensor, size: int, alpha: float, beta: float, k: float, towers
         "PIXELS": max(1, VALUES_PER_PROGRAM // padded),
         "MAPS": padded,
     }
-
-
-def _grid(x: Tensor, constants: dict[str, Any]) -> tuple[int]:
-    return (-(-_pixels(x) // constants["PIXELS"]),)
 
 
 @triton.jit

@@ -65,7 +65,7 @@ class EpochDraws:
         shift, angle = (
             None if table is None else torch.from_numpy(table[indices]) for table in (self.shift, self.angle)
         )
-        return Changes(torch.from_numpy(self.mirror[indices]), shift, angle)
+        return Changes(torch.from_numpy(self.mirror[indices].reshape(-1, 1, 1, 1)), shift, angle)
 
 
 def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ PICTURES_PER_PIECE = 8  # changed at a time on the CPU
 class Changes:
     """The random changes of a batch of B pictures, on their device."""
 
-    mirror: Tensor  # bool (B,)
+    mirror: Tensor  # bool (B, 1, 1, 1)
     shift: Tensor | None  # float32 (B, 3) added to red, green, blue
     angle: Tensor | None  # float32 (B,) radians
 
@@ -31,7 +31,7 @@ class Changes:
 
         The result is about 0..255 and not clipped, as in the authors' code.
         """
-        x = torch.where(self.mirror[:, None, None, None], pictures.flip(2), pictures).float()
+        x = torch.where(self.mirror, pictures.flip(2), pictures).float()
         if self.angle is not None:
             x = rotate(x, self.angle)
         if self.shift is not None:

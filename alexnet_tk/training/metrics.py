@@ -1,6 +1,7 @@
 """Loss and accuracy of a network in training, summed on its device."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.parallel.world import World
 
 MEMORY = 0.99  # of the running loss: the weight that a step leaves to the average before it
+BATCHES_KEPT = 16  # by a tally, until it sums them: their logits are few megabytes
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,36 @@ class Figures:
 class Tally:
     """Loss and correct answers summed over pictures, on the device: adding waits for nothing.
 
-    Each process adds its own pictures; results are the sums over all processes.
+    Each process adds its own pictures; results are the sums over all processes. Batches are kept and summed
+    several at a time, because each operator costs the host as much for one batch as for many.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
         # Pictures, loss, top-1, top-5.
         self._sums = torch.zeros(4, dtype=torch.float64, device=world.device)
+        self._kept: list[tuple[Tensor, Tensor]] = []
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
         """Add a batch: logits (B, num_classes) and the right classes, int64 (B,)."""
-        loss = F.cross_entropy(logits, targets, reduction="sum")
+        self._kept.append((logits.detach(), targets))
+        if len(self._kept) == BATCHES_KEPT:
+            self._sum()
+
+    def _sum(self) -> None:
+        """Add the batches that are kept to the sums."""
+        if not self._kept:
+            return
+        logits, targets = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
+        self._kept.clear()
+        losses = F.cross_entropy(logits, targets, reduction="none").double()
         ranked = logits.topk(min(5, logits.shape[1])).indices == targets[:, None]  # (B, ≤ 5)
-        count = torch.full_like(loss, len(targets))
-        self._sums += torch.stack([count, loss, ranked[:, 0].sum(), ranked.sum()]).detach()
+        self._sums[0] += len(targets)
+        self._sums[1:] += torch.stack([losses.sum(), ranked[:, 0].sum(), ranked.sum()])
 
     def to_list(self) -> list[float]:
         """The sums over all processes, for a file."""
+        self._sum()
         sums: list[float] = self._world.all_reduce(self._sums).tolist()
         return sums
 
@@ -64,35 +79,50 @@ class Tally:
 
 
 class RunningLoss:
-    """An exponential average of the steps' losses, on the device: updating waits for nothing."""
+    """An exponential average of the steps' losses, which stay on the device until the average is read.
 
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._share = torch.zeros((), device=world.device)  # this process's
-        self._bad_step = torch.full((), -1, device=world.device)
+    `loss_copies` is the number of processes that each know all of a step's loss; of 1, each knows its share.
+    """
 
-    def update(self, share: Tensor, step: int) -> None:
-        """Take in this process's share of a step's loss; the shares of all processes add up to it."""
-        self._share = MEMORY * self._share + (1 - MEMORY) * share
-        is_first_bad = ~torch.isfinite(share) & (self._bad_step < 0)
-        self._bad_step = torch.where(is_first_bad, step, self._bad_step)
+    def __init__(self, world: World, loss_copies: int = 1) -> None:
+        self._world, self._loss_copies = world, loss_copies
+        self._share = 0.0  # this process's
+        self._bad_step = -1
+        self._unread: list[tuple[int, Tensor]] = []
+
+    def update(self, loss: Tensor, step: int) -> None:
+        """Take in what this process knows of a step's loss, a scalar; waits for nothing."""
+        self._unread.append((step, loss))
 
     def bad_step(self) -> int | None:
         """The first step whose loss was NaN or infinite in any process; waits for the device."""
-        step = self._world.max(int(self._bad_step))
+        self._read()
+        step = self._world.max(self._bad_step)
         return None if step < 0 else step
 
     def value(self, steps: int) -> float:
         """The average after that number of steps, corrected for its start at 0; waits for the device."""
-        return float(self._world.all_reduce(self._share)) / (1 - MEMORY ** max(1, steps))
+        return float(self.state()) / (1 - MEMORY ** max(1, steps))
 
     def state(self) -> Tensor:
-        """The uncorrected average over all processes, on the CPU."""
-        return self._world.all_reduce(self._share).detach().to("cpu", copy=True)
+        """The uncorrected average over all processes, on the CPU; waits for the device."""
+        self._read()
+        return self._world.all_reduce(torch.tensor(self._share))
 
     def restore(self, state: Tensor) -> None:
         """Continue from what `state` returned."""
-        self._share = state.to(self._world.device) / self._world.size
+        self._share = float(state) / self._world.size
+
+    def _read(self) -> None:
+        """Take the losses from the device, all at once."""
+        if not self._unread:
+            return
+        steps, losses = zip(*self._unread, strict=True)
+        self._unread.clear()
+        for step, loss in zip(steps, torch.stack(losses).tolist(), strict=True):
+            self._share = MEMORY * self._share + (1 - MEMORY) * loss / self._loss_copies
+            if self._bad_step < 0 and not isfinite(loss):
+                self._bad_step = step
 
 
 class Confusion:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alexnet_tk.choices import Parallelism
 from alexnet_tk.errors import DataError, TrainingError
-from alexnet_tk.network.alexnet import AlexNet, dropout_masks, normalise
+from alexnet_tk.network.alexnet import AlexNet, dropout_masks, line_of_pixels, normalise
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws, centre
 from alexnet_tk.training.batches import BatchReader, PictureBatch, on_device
@@ -60,9 +60,12 @@ class Trainer:
         self.steps = 0
         preprocess = recipe.resolve(statistics.mean)
         self._channel_order = preprocess.channel_order
-        self._mean = torch.tensor(preprocess.mean, device=self.device)
-        self._std = torch.tensor(preprocess.std, device=self.device)
-        self._loss = RunningLoss(world)
+        size = recipe.network.image_size
+        self._mean, self._std = (
+            line_of_pixels(torch.tensor(each, device=self.device), size)
+            for each in (preprocess.mean, preprocess.std)
+        )
+        self._loss = RunningLoss(world, self.strategy.loss_copies)
 
     def reader(self, split: Split) -> BatchReader:
         """What reads this process's part of every batch of a split."""
@@ -106,7 +109,7 @@ class Trainer:
             self.strategy.backward(self.scaler.scale(loss))
             self.scaler.step(self.optimiser)
             self.scaler.update()
-        self._loss.update(loss.detach() / self.strategy.loss_copies, self.steps)
+        self._loss.update(loss.detach(), self.steps)
         self.steps += 1
         return self._reported(batch, logits.detach())
 
@@ -198,7 +201,6 @@ class Trainer:
         momentum = {
             name: _cpu_copy(self.optimiser.state[parameter]["momentum_buffer"])
             for name, parameter in self.strategy.parameters.items()
-            if parameter in self.optimiser.state
         }
         return {
             "weights": self.weights(),
@@ -215,7 +217,7 @@ class Trainer:
         self.set_weights(state["weights"])
         for name, rows in self.strategy.own_rows(state["momentum"]).items():
             parameter = self.strategy.parameters[name]
-            self.optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(rows)
+            self.optimiser.state[parameter]["momentum_buffer"].copy_(rows)
         self.optimiser.param_groups[0]["lr"] = state["lr"]
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])

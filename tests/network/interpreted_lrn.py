@@ -9,17 +9,20 @@ import sys
 
 import torch
 
-from alexnet_tk.network.lrn_triton import fused_local_response_norm
+from alexnet_tk.network.lrn_triton import fused_local_response_norm, launched_local_response_norm
 
 
 def main(cases_path: str, results_path: str) -> None:
-    """Forward and backward of each case, then torch's own checks of the operator."""
+    """Forward and backward of each case, in both ways, then torch's own checks of the operator."""
     results = []
     for x, grad, *constants in torch.load(cases_path, weights_only=True):
         x.requires_grad_()
         y = fused_local_response_norm(x, *constants)
         (dx,) = torch.autograd.grad(y, x, grad)
         results.append((y.detach(), dx))
+        launched = launched_local_response_norm(x, *constants)
+        assert torch.equal(launched, y)
+        assert torch.equal(torch.autograd.grad(launched, x, grad)[0], dx)
     torch.save(results, results_path)
 
     x = torch.randn(1, 6, 1, 1, dtype=torch.float64, requires_grad=True)
@@ -35,7 +38,8 @@ def main(cases_path: str, results_path: str) -> None:
     )
     assert set(checks.values()) == {"SUCCESS"}
     with torch.no_grad():
-        assert fused_local_response_norm(x, 5, 0.5, 0.75, 2.0, 2).grad_fn is None
+        for operator in (fused_local_response_norm, launched_local_response_norm):
+            assert operator(x, 5, 0.5, 0.75, 2.0, 2).grad_fn is None
 
 
 if __name__ == "__main__":

@@ -173,8 +173,7 @@ def test_the_kernels_compile_for_gpus(capability: int, monkeypatch: pytest.Monke
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
     for kernel in (lrn_triton._forward, lrn_triton._backward):
         for dtype, maps, beta in (("fp32", 96, 0.75), ("fp16", 256, 0.75), ("bf16", 96, 0.6)):
-            x = torch.empty(1, maps, 1, 1, device="meta")
-            constants = lrn_triton._constants(x, 5, 1e-4, beta, 2.0, 2)
+            constants = lrn_triton._constants(maps, 5, 1e-4, beta, 2.0, 2)
             names = kernel.arg_names
             signature = dict.fromkeys(names, "constexpr") | {"pixels": "i32"}
             signature |= {each: f"*{dtype}" for each in names if each.endswith("_ptr")}
@@ -222,6 +221,7 @@ def test_where_triton_does_not_work_the_plain_form_computes_and_says_so_once(
 def test_where_triton_works_cuda_takes_the_kernels_and_the_cpu_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Traced and fake tensors take them as an operator, which the graph names."""
     from alexnet_tk.network import lrn_triton
 
     def works(*_: Any) -> None:
@@ -230,5 +230,9 @@ def test_where_triton_works_cuda_takes_the_kernels_and_the_cpu_does_not(
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: None)
     monkeypatch.setattr(lrn_triton, "fused_local_response_norm", works)
     x: Any = OnCuda()
+    assert lrn.operator_for(x).__name__ == "works"
+    monkeypatch.setattr(lrn, "Tensor", OnCuda)
+    assert lrn.operator_for(x) is lrn_triton.launched_local_response_norm
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     assert lrn.operator_for(x).__name__ == "works"
     assert lrn.operator_for(torch.empty(1, 1, 1, 1)) is lrn.local_response_norm

@@ -26,5 +26,6 @@ class DataParallel(Strategy):
 
 def _sum_bucket(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
     """Gradients are summed, not averaged: each process's loss is its share of the batch's."""
-    work = dist.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])  # type: ignore[no-any-return]
+    gradients = bucket.buffer()
+    work = dist.all_reduce(gradients, async_op=True)
+    return work.get_future().then(lambda done: gradients)  # type: ignore[no-any-return]

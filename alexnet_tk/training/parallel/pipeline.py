@@ -100,7 +100,7 @@ class Pipeline(Strategy):
         losses: list[Tensor] = []
         # One tensor (B, 2), since the schedule cuts it up like the pictures.
         target = torch.stack([inputs.targets.to(shares.dtype), shares], dim=1)
-        logits = self._schedule.step(masks=inputs.masks[inputs.slots], target=target, losses=losses)
+        logits = self._schedule.step(masks=inputs.own_masks, target=target, losses=losses)
         return self._as_float32(logits), torch.stack(losses).sum().detach()
 
     def backward(self, loss: Tensor) -> None:

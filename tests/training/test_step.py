@@ -1,0 +1,80 @@
+"""What a training step adds to torch's own: few operators, since each costs the host of a GPU a launch."""
+
+from collections import Counter
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from alexnet_tk.preprocess import Square
+from alexnet_tk.recipe import Recipe
+from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.metrics import Tally
+from alexnet_tk.training.parallel import World
+from alexnet_tk.training.statistics import Statistics
+from alexnet_tk.training.trainer import Trainer
+
+BATCH = 4
+COLOURS = Statistics.from_lists([120, 110, 100], [100, 300, 9000], np.eye(3).tolist())
+RECIPE = Recipe().override(
+    "network.image_size=16",
+    "network.channels=[2,2,2,2,2]",
+    "network.hidden=[2,2]",
+    "network.c1={kernel=3,stride=1,padding=1}",
+    "preprocess.resize=18",
+    f"train.batch_size={BATCH}",
+)
+
+
+class BlankSplit:
+    """A `Split` of black pictures."""
+
+    targets = np.zeros(3 * BATCH, np.int64)
+
+    def read(self, index: int, square: Square) -> NDArray[np.uint8]:
+        return np.zeros((square.crop, square.crop, 3), np.uint8)
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operators that compute something."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if not function.is_view and "empty" not in str(function) and "detach" not in str(function):
+            self.counts[str(function)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_adds_few_operators_to_those_of_the_network() -> None:
+    """Augmentation and normalisation 8, dropout 6; metrics none, as they sum many steps at a time."""
+    world = World()
+    trainer, tally = Trainer(RECIPE, COLOURS, 10, world), Tally(world)
+    draws = EpochDraws.draw(RECIPE, 0, 3 * BATCH, COLOURS)
+    first, second = islice(trainer.training_batches(trainer.reader(BlankSplit()), draws), 2)
+    trainer.step(first, 0.0)
+    with Launches() as whole:
+        tally.add(*trainer.step(second, 0.0))
+
+    network = trainer.strategy.network
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=True)
+    x = torch.zeros(BATCH, 3, RECIPE.network.image_size, RECIPE.network.image_size)
+    x = x.contiguous(memory_format=torch.channels_last)
+    for launches in (Launches(), bare := Launches()):
+        with launches:
+            optimiser.zero_grad()
+            F.cross_entropy(network(x), second.targets).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    added = whole.counts - bare.counts
+    assert sum(added.values()) <= 15, added
