@@ -47,6 +47,7 @@ SECTIONS: dict[str, tuple[Callable[[Section], None], float]] = {
     "accuracy": (gpu_training.accuracy, 1.0),
     "predict": (gpu_prediction.whole_predict, 1.0),
     "forms": (gpu_prediction.native_and_decomposed, 0.5),
+    "every-gpu": (gpu_prediction.every_gpu, 0.8),
     "modes": (gpu_training.modes, 1.2),
 }
 

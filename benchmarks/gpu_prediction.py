@@ -1,9 +1,14 @@
 """The sections of benchmarks/gpu.py about prediction: right answers, clear errors, speed."""
 
+import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import torch
 
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
 from alexnet_tk.choices import Math
@@ -74,6 +79,86 @@ def messages(section: Section) -> None:
         except AlexnetError as error:
             section.note(name, str(error))
             section.expect("\n" not in str(error), f"{name}: a message of one line")
+    provoked(section, path)
+
+
+# Opens a file in an environment of its own, and prints the device or the error. "hidden": CUDA's libraries
+# are only found where the system has them, not in Python packages.
+OPENS = """
+import sys
+from pathlib import Path
+import onnxruntime
+from alexnet_tk.errors import AlexnetError
+from alexnet_tk.inference.model import open_model
+path, device, libraries = sys.argv[1:]
+if libraries == "hidden":
+    onnxruntime.preload_dlls = lambda: None
+try:
+    print("opened", open_model(Path(path), device).device)
+except AlexnetError as error:
+    print(error)
+"""
+
+
+def provoked(section: Section, path: Path) -> None:
+    """What is said where GPUs or libraries are hidden, or a GPU's number is beyond the last."""
+    beyond = f"cuda:{torch.cuda.device_count() or 1}"
+    faults: tuple[tuple[str, str, str, dict[str, str], str], ...] = (
+        ("CUDA_VISIBLE_DEVICES is empty", "cuda", "shown", {"CUDA_VISIBLE_DEVICES": ""}, "finds no GPU"),
+        ("the same, every GPU", "cuda:all", "shown", {"CUDA_VISIBLE_DEVICES": ""}, "finds no GPU"),
+        (f"beyond the last GPU, {beyond}", beyond, "shown", {}, f"there is no {beyond}"),
+        ("libraries hidden", "cuda", "hidden", {"LD_LIBRARY_PATH": ""}, "can't be found"),
+    )
+    for name, device, libraries, changed, words in faults:
+        if not section.has_time(name):
+            return
+        done = subprocess.run(
+            [sys.executable, "-c", OPENS, path, device, libraries],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)} | changed,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = (done.stdout + done.stderr).strip()
+        section.note(name, said)
+        if libraries == "hidden" and said.startswith("opened"):
+            section.skip(f"{name}: the system has them, too")
+            continue
+        section.expect(
+            "\n" not in said and said.startswith("--device cuda"), f"{name}: a message of one line"
+        )
+        if section.device == "cuda":
+            section.expect(words in said, f"{name}: says {words!r}")
+
+
+def every_gpu(section: Section) -> None:
+    """`predict` on every GPU of the machine against one: the same answers, pictures/s."""
+    gpus = torch.cuda.device_count()
+    section.note("GPUs", gpus)
+    if section.device != "cuda" or gpus < 2:
+        raise Skipped(f"cuda:all needs two GPUs, and this run has {gpus if section.device == 'cuda' else 0}")
+    from time import perf_counter
+
+    from alexnet_tk import predict
+
+    count = 40 if section.quick else 5000
+    path = forms(section)["fp16 decomposed"]
+    answers: list[list[tuple[str, str]]] = []
+    for device in ("cuda:0", "cuda:all", "cuda:0", "cuda:all"):  # in turns
+        if not section.has_time(device):
+            return
+        output = section.folder / "every gpu.csv"
+        begun = perf_counter()
+        predict([jpegs(section, count)], model=path, output=output, overwrite=True, device=device)
+        section.note(
+            f"{device}, run {len(answers) // 2 + 1}, pictures/s", round(count / (perf_counter() - begun))
+        )
+        with output.open(newline="", encoding="utf-8") as file:
+            answers.append([(row["path"], row["label_1"]) for row in csv.DictReader(file)])
+    one, every = answers[:2]
+    section.expect([path for path, _ in one] == [path for path, _ in every], "the same order of records")
+    agreement = sum(mine == theirs for mine, theirs in zip(one, every, strict=True)) / count
+    section.expect(agreement >= TOP1_AGREEMENT, f"the same top-1 for {TOP1_AGREEMENT:.0%}")
 
 
 def native_and_decomposed(section: Section) -> None:

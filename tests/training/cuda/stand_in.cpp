@@ -6,6 +6,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/FakeGuardImpl.h>
+#include <torch/csrc/distributed/c10d/reducer_timer.hpp>
 
 #include <cstdlib>
 #include <mutex>
@@ -62,8 +63,17 @@ struct Hooks final : at::CUDAHooksInterface {
   long versionRuntimeCuDNN() const override { return 90000; }
 };
 
+// DistributedDataParallel asks for one.
+struct NoTimer final : c10d::Timer {
+  explicit NoTimer(c10::Device) {}
+  std::optional<int64_t> measureDifference(Event, Event) override { return std::nullopt; }
+};
+
 }  // namespace
 
+namespace c10d {
+C10_REGISTER_TYPED_CLASS(TimerRegistry, c10::DeviceType::CUDA, NoTimer)
+}
 namespace at {
 C10_REGISTER_CLASS(CUDAHooksRegistry, CUDAHooks, Hooks)
 }

@@ -1,15 +1,11 @@
-"""Training on CUDA without a GPU: devices, copies, waits, layouts and what processes send, on fake tensors.
-
-Not covered: `--parallel data`, whose gradients torch reads in C++, and `pipeline`, whose schedule learns
-shapes from the messages of the other stage.
-"""
+"""Training on CUDA without a GPU: devices, copies, waits, layouts, and what processes send; fake tensors."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -18,8 +14,8 @@ from alexnet_tk.choices import Parallelism
 
 ROOT = Path(__file__).parents[3]
 TORCH = Path(torch.__file__).parent
-MODES: tuple[Parallelism, ...] = ("towers", "hybrid")
-CASES = [
+MODES: tuple[Parallelism, ...] = get_args(Parallelism)
+CASES: list[dict[str, Any]] = [
     *({"precision": each, "unreadable": count} for each in ("fp32", "bf16", "fp16") for count in (0, 2)),
     *(
         {"mode": mode, "size": size, "rank": rank, "precision": "bf16", "unreadable": 2}
@@ -76,8 +72,9 @@ def test_batches_are_copied_on_a_stream_of_their_own(seen: list[dict[str, Any]])
 
 
 def test_weights_and_gradients_are_channels_last(seen: list[dict[str, Any]]) -> None:
-    for each in seen:
-        assert set(each["layouts"]) == {f"c{number}.weight" for number in range(1, 6)}
+    for case, each in zip(CASES, seen, strict=True):
+        is_last_stage = case.get("mode") == "pipeline" and case["rank"] % 2
+        assert set(each["layouts"]) == {f"c{number}.weight" for number in range(1, 0 if is_last_stage else 6)}
         assert all(all(layouts) for layouts in each["layouts"].values())
 
 
@@ -89,16 +86,38 @@ def test_half_precision_computes_the_layers(seen: list[dict[str, Any]]) -> None:
     assert [each["operators"].get(scaled, 0) for each in seen[:6]] == [0, 0, 0, 0, 1, 1]
 
 
+SUM = "c10d.allreduce_.default"
+
+
 @pytest.mark.parametrize("mode", MODES)
-def test_processes_send_contiguous_half_precision(seen: list[dict[str, Any]], mode: str) -> None:
+def test_processes_send_contiguous_tensors(seen: list[dict[str, Any]], mode: str) -> None:
+    """Maps and units in half precision; sums, of weights and gradients, in float32."""
     for case, each in zip(CASES, seen, strict=True):
         if case.get("mode") != mode:
             continue
-        assert each["collectives"]
         assert all(contiguous for _, _, contiguous in each["collectives"])
-        exchanged = {
-            (name, dtype)
-            for name, dtype, _ in each["collectives"]
-            if "gather" in name or "reduce_scatter" in name
-        }
-        assert exchanged and {dtype for _, dtype in exchanged} == {"torch.bfloat16"}, case
+        sums = [dtype for name, dtype, _ in each["collectives"] if name == SUM]
+        assert set(sums) <= {"torch.float32", "torch.int64"}, case  # int64: targets
+        exchanged = {dtype for name, dtype, _ in each["collectives"] if name != SUM}
+        assert exchanged == (set() if mode == "data" else {"torch.bfloat16"}), case
+
+
+def test_gradients_of_several_copies_are_summed(seen: list[dict[str, Any]]) -> None:
+    """Beside the number of pictures; `data` begins with the last layers' while others are computed."""
+    for case, each in zip(CASES, seen, strict=True):
+        copies = {"data": case.get("size"), "towers": case.get("size", 2) // 2, "hybrid": 2}
+        copies["pipeline"] = copies["towers"]
+        sums = [name for name, _, _ in each["collectives"] if name == SUM]
+        if (mode := case.get("mode")) is None:
+            assert not sums
+        else:
+            assert (len(sums) > 1) == (copies[mode] > 1), case
+
+
+def test_stages_send_a_piece_at_a_time(seen: list[dict[str, Any]]) -> None:
+    """Four pieces' maps to the second stage and their gradients back; in two batches of validation, maps."""
+    for case, each in zip(CASES, seen, strict=True):
+        if case.get("mode") == "pipeline":
+            names = [name for name, _, _ in each["collectives"]]
+            counts = names.count("c10d.send.default"), names.count("c10d.recv_.default")
+            assert counts == ((4, 12) if case["rank"] % 2 else (12, 4))
