@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.cuda import is_half
+from alexnet_tk.inference.pinned import pinned
 from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
 from alexnet_tk.inference.session import Device
 from alexnet_tk.inference.session_pool import Session, as_one, open_sessions
@@ -101,8 +102,6 @@ class Model:
             blank = np.zeros((self.batch - count, *pictures.shape[1:]), np.uint8)
             pictures = np.concatenate([pictures, blank])
         try:
-            # Not through IOBinding: it copies a host array while it is bound, and ONNX Runtime 1.31 has no
-            # shared allocator of pinned memory for its own CUDA provider. Two runs in flight should hide it.
             (answers,) = self.session.run([self.output], {self.input.name: self.input.feed(pictures)})
         except Exception as error:
             raise ModelError(self._failure(error, count)) from error
@@ -174,7 +173,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes)
     batch = session.get_inputs()[0].shape[0]
     return Model(
-        as_one(sessions),
+        as_one([pinned(each) for each in sessions] if chosen.is_cuda else sessions),
         chosen,
         labels,
         preprocess,

@@ -29,7 +29,8 @@ try:
     model = Classifier(file, device, math=math, **given).model
     found["device"] = str(model.device)
     found["arithmetic"] = model.device.arithmetic
-    placed = model.session.get_provider_graph_assignment_info() if model.device.is_cuda else []
+    session = getattr(model.session, "session", model.session)
+    placed = session.get_provider_graph_assignment_info() if model.device.is_cuda else []
     found["nodes"] = {each.ep_name: [] for each in placed}
     for each in placed:
         found["nodes"][each.ep_name] += [node.op_type for node in each.get_nodes()]

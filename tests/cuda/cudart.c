@@ -1,7 +1,8 @@
 /* A stand-in for CUDA's runtime: it keeps no device, its memory is the host's, and kernels do nothing.
  *
  * Calls are written to the file that STANDIN_LOG names. STANDIN_DEVICES is the number of GPUs, STANDIN_FAILURE
- * the number of the error that every question for a GPU meets, STANDIN_LARGEST the largest allocation in bytes.
+ * the number of the error that every question for a GPU meets, STANDIN_LARGEST the largest allocation in bytes;
+ * with STANDIN_UNREGISTERED no memory of others is page-locked.
  */
 #include <driver_types.h>
 #include <fcntl.h>
@@ -89,6 +90,16 @@ static int pin(void **result, size_t size) {
     for (int i = 0; i < 4096 && !error; i++)
         if (!pinned[i].begin) { pinned[i].end = (char *)*result + size; pinned[i].begin = *result; break; }
     return error;
+}
+int cudaHostRegister(void *p, size_t size, unsigned flags) {
+    if (setting("STANDIN_UNREGISTERED", 0)) return cudaErrorNotSupported;
+    for (int i = 0; i < 4096; i++)
+        if (!pinned[i].begin) { pinned[i].end = (char *)p + size; pinned[i].begin = p; return 0; }
+    return cudaErrorMemoryAllocation;
+}
+int cudaHostUnregister(void *p) {
+    for (int i = 0; i < 4096; i++) if (pinned[i].begin == p) pinned[i].begin = pinned[i].end = 0;
+    return 0;
 }
 static int is_pinned(const void *p) {
     for (int i = 0; i < 4096; i++) if ((char *)p >= pinned[i].begin && (char *)p < pinned[i].end) return 1;

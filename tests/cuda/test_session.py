@@ -97,10 +97,16 @@ class TestArithmetic:
         export(fashion_mini, tmp_path / "half.onnx", precision="fp16", verify_on=picture)
         assert look(tmp_path / "half.onnx", tensor_cores=1).error == ""
 
-    def test_a_run_waits_twice_at_most(self, look: Look) -> None:
+    def test_a_run_waits_twice_at_most_and_copies_no_pageable_memory(self, look: Look) -> None:
         calls = look(zoo.built_in_model(), pictures=8).calls_of_run
         assert len([call for call in calls if "Synchronize" in call]) <= 2
-        assert "cudaMemcpy to device pageable" not in calls  # it would wait, too
+        copies = [call for call in calls if "Memcpy" in call and not call.endswith("within")]
+        assert copies == ["cudaMemcpyAsync to device pinned", "cudaMemcpyAsync to host pinned"]
+
+    def test_where_memory_cannot_be_page_locked_it_is_copied_all_the_same(self, look: Look) -> None:
+        seen = look(zoo.built_in_model(), pictures=8, unregistered=1)
+        assert seen.error == ""
+        assert "cudaMemcpyAsync to device pageable" in seen.calls_of_run
 
 
 class TestFaults:

@@ -30,6 +30,10 @@ class OnGpu:
         self.runs += 1
         return self.session.run(outputs, inputs)
 
+    def run_with_ortvaluevector(self, *arguments: Any) -> None:
+        self.runs += 1
+        self.session.run_with_ortvaluevector(*arguments)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.session, name)
 
