@@ -1,9 +1,14 @@
 """Shared by all tests: the `gpu` marker, settings of a tiny network, the built-in network as a checkpoint."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# A network of this size computes sooner in one thread than in two, and much sooner where other processes
+# want the cores, for torch's threads wait by spinning. It holds for the processes that tests start, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A network with all eight layers and both towers that is small enough to train in a test.
 TINY = (

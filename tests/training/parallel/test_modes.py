@@ -88,7 +88,7 @@ def together(
             cwd=ROOT,
             env=os.environ
             | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(request.param)}
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(request.param)
     ]
