@@ -1,6 +1,7 @@
 """What `from alexnet_tk import …` gives: lazily, and whatever was imported before."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +14,33 @@ NAMES = alexnet_tk.__all__
 ROOT = Path(alexnet_tk.__file__).parent
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_found_in_a_fresh_process_and_after_its_modules(name: str) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork is POSIX's")
+def test_every_name_is_found_in_a_fresh_process_and_after_every_package() -> None:
     """A package of the same name, once it was imported, would stand in the function's place."""
-    home = alexnet_tk._HOMES[name]
-    program = (
-        "import sys, alexnet_tk\n"
-        "heavy = {'numpy', 'torch', 'onnxruntime', 'onnx', 'PIL', 'typer', 'ray'}\n"
-        "assert not heavy & set(sys.modules)\n"
-        f"import {home}\n"
-        f"from alexnet_tk import {name}\n"
-        f"assert callable({name}) and {name}.__name__ == {name!r}, {name}\n"
-        f"assert alexnet_tk.{name} is {name}\n"
-    )
+    packages = sorted(f"alexnet_tk.{each.parent.name}" for each in ROOT.glob("*/__init__.py"))
+    program = f"""if True:
+        import os, sys, traceback
+        import numpy, onnx, onnxruntime, PIL, torch._dynamo  # once for all names
+
+        def check(name):
+            assert not [each for each in sys.modules if each.startswith("alexnet_tk")]
+            import alexnet_tk
+            exec(f"from alexnet_tk import {{name}} as found", globals())
+            assert callable(found) and found.__name__ == name, found
+            for package in {packages}:
+                __import__(package)
+            assert getattr(alexnet_tk, name) is found
+
+        for name in {NAMES}:
+            if os.fork() == 0:
+                try:
+                    check(name)
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+                os._exit(0)
+            assert os.wait()[1] == 0, name
+    """
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

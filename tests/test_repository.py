@@ -162,20 +162,6 @@ def test_importing_the_library_loads_nothing() -> None:
     assert not modules_after("import alexnet_tk") & {"torch", "numpy", "onnxruntime", "onnx", "PIL", "typer"}
 
 
-FUNCTIONS = ("Classifier", "evaluate", "export", "predict", "train")
-
-
-@pytest.mark.parametrize("before", ["nothing", "every package"])
-def test_the_functions_are_importable_from_the_package(before: str) -> None:
-    """Also where a package was imported before, whose name could hide a function's."""
-    names = ", ".join(FUNCTIONS)
-    code = f"from alexnet_tk import {names}\nassert all(map(callable, [{names}]))"
-    if before == "every package":
-        packages = [f"alexnet_tk.{each.parent.name}" for each in (ROOT / "alexnet_tk").glob("*/__init__.py")]
-        code = f"import {', '.join(sorted(packages))}\n{code}"
-    assert "alexnet_tk" in modules_after(code)
-
-
 def test_prediction_needs_neither_torch_nor_onnx() -> None:
     everything = [
         f"alexnet_tk.{name}.{path.stem}"
