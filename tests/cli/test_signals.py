@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_tk.prediction.formats import FORMATS, AppendableFormat, WholeFormat
 from alexnet_tk.prediction.output import OutputFile
-from tests.cli.command import SCRIPT, heed_ctrl_c, run
+from tests.cli.command import SCRIPT, Run, heed_ctrl_c, run
 from tests.conftest import TINY
 
 
@@ -79,10 +79,10 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "ending\n", "")
 
 
-def test_ctrl_c_while_training_keeps_the_best_weights(tmp_path: Path) -> None:
+def test_ctrl_c_while_training_keeps_the_best_weights(folder: Path, run_here: Run, tmp_path: Path) -> None:
     settings = [word for each in (*TINY, "train.epochs=500") for word in ("--set", each)]
     process = subprocess.Popen(
-        [SCRIPT, "train", *settings],
+        [SCRIPT, "train", folder / "images", *settings],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -96,7 +96,7 @@ def test_ctrl_c_while_training_keeps_the_best_weights(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    run("export", "model.pt", cwd=tmp_path)
+    run_here("export", "model.pt", cwd=tmp_path)
 
 
 def test_ctrl_c_while_measuring(folder: Path) -> None:

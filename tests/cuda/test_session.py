@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from PIL import Image
 from alexnet_tk import zoo
 from alexnet_tk.exporting import export
 from alexnet_tk.training.checkpoint import Checkpoint
+from tests.exporting.graphs import shared_graphs
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,12 @@ INPUTS: tuple[Any, ...] = ("uint8", "float")
 FORMS = list(product(PRECISIONS, LRNS, INPUTS))
 CUDA = "CUDAExecutionProvider"
 TF32 = "cublasSetMathMode 3"  # CUBLAS_TF32_TENSOR_OP_MATH
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_graphs() -> Iterator[None]:
+    with shared_graphs():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
-"""Checkpoints with random weights."""
+"""Checkpoints with random weights, whose graphs are built once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,15 @@ from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.statistics import Statistics
+from tests.exporting.graphs import shared_graphs
 
 Make = Callable[..., Checkpoint]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_graphs() -> Iterator[None]:
+    with shared_graphs():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -217,8 +217,7 @@ def test_half_precision_that_overflows_is_refused(tmp_path: Path, make: Make) ->
     assert not (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("beta", [0.75, 0.6])
-@pytest.mark.parametrize("across", ["true", "false"])
+@pytest.mark.parametrize(("beta", "across"), [(0.75, "true"), (0.6, "false")])
 def test_decomposed_and_native_agree(tmp_path: Path, make: Make, beta: float, across: str) -> None:
     """A large alpha makes the sums matter; only beta = 0.75 is computed by square roots."""
     settings = (f"network.lrn.beta={beta}", f"network.lrn.across_towers={across}", "network.lrn.alpha=0.05")
