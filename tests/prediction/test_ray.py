@@ -168,30 +168,37 @@ def test_an_actor_that_is_killed_loses_nothing(pictures: Path, local: pa.Table, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_leaves_its_parts_and_no_process(
-    pictures: Path, local: pa.Table, tmp_path: Path, number: signal.Signals, code: int
+    pictures: Path, local: pa.Table, tmp_path: Path
 ) -> None:
+    """Stopped by Ctrl-C, and by SIGTERM when it is resumed."""
     arguments = (str(pictures), *RAY, "--output", "a.parquet")
-    process = start(*arguments, cwd=tmp_path)
-    wait_for_parts(tmp_path / "a.parquet", process, 3)
-    everyone = processes_below(process.pid)
-    assert any("raylet" in words for words in everyone.values())
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as a terminal does
-    else:
-        process.send_signal(number)
-    end(process, code)
-    assert_gone(everyone)
-    folder = unfinished(tmp_path / "a.parquet")
-    parts = {each.name: each.stat().st_mtime_ns for each in folder.glob("part-*")}
-    answered = sum(pq.read_metadata(folder / name).num_rows for name in parts)
-    assert 0 < answered < COUNT
-    said = run(*arguments, "--resume", cwd=tmp_path, code=3)
-    assert f"a.parquet: {answered:,} of the pictures answered before, {COUNT - answered:,} left" in said
+    folder, parts, answered = unfinished(tmp_path / "a.parquet"), dict[str, int](), 0
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start(*arguments, "--resume", cwd=tmp_path)
+        wait_for_parts(tmp_path / "a.parquet", process, len(parts) + 3)
+        everyone = processes_below(process.pid)
+        assert any("raylet" in words for words in everyone.values())
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.send_signal(number)
+        said = end(process, code)
+        assert_gone(everyone)
+        assert_resumed(said, answered)
+        written = {each.name: each.stat().st_mtime_ns for each in folder.glob("part-*")}
+        assert parts.items() < written.items(), "not answered again"
+        parts, answered = written, sum(pq.read_metadata(folder / name).num_rows for name in written)
+        assert 0 < answered < COUNT
+    assert_resumed(run(*arguments, "--resume", cwd=tmp_path, code=3), answered)
     assert_same(tmp_path / "a.parquet", local)
-    for name, written in parts.items():
-        assert (tmp_path / "a.parquet" / name).stat().st_mtime_ns == written, "not answered again"
+    for name, when in parts.items():
+        assert (tmp_path / "a.parquet" / name).stat().st_mtime_ns == when, "not answered again"
+
+
+def assert_resumed(said: str, answered: int) -> None:
+    line = f"a.parquet: {answered:,} of the pictures answered before, {COUNT - answered:,} left"
+    assert (line in said) == (answered > 0), said
 
 
 @pytest.fixture(scope="module")
