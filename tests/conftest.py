@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# A network of this size computes sooner in one thread than in two, and much sooner where other processes
-# want the cores, for torch's threads wait by spinning. It holds for the processes that tests start, too.
+# Threads of torch wait for one another by spinning: on two busy cores, an epoch of a network this small took
+# six times as long with two of them. This holds for the processes that tests start, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A network with all eight layers and both towers that is small enough to train in a test.
