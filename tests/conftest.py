@@ -1,6 +1,7 @@
 """Shared by all tests: the `gpu` marker, settings of a tiny network, the built-in network as a checkpoint."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 # Threads of torch wait for one another by spinning: on two busy cores, an epoch of a network this small took
 # six times as long with two of them. This holds for the processes that tests start, too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's & has Ctrl-C ignored, by whatever the tests start as well; .ci/run uses one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A network with all eight layers and both towers that is small enough to train in a test.
 TINY = (

@@ -145,7 +145,6 @@ def test_a_signal_finishes_the_step_and_saves(
     error: type[BaseException],
     after: int,
 ) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & would have it ignored
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(error):
         train(
