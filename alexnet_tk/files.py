@@ -101,7 +101,8 @@ def model_placeholder(path: Path) -> str | None:
         return kind
     if begin and not re.search(rb"[^\t\r\n -~]", begin):
         text = " ".join(begin.decode().split())
-        return f"text that begins {text[:50]!r}, not a model; download the file itself"
+        cure = "download it again, or make one with `alexnet-tk train` and `export`"
+        return f"text that begins {text[:50]!r}, not a model; {cure}"
     return None
 
 

@@ -241,7 +241,10 @@ def test_what_was_downloaded_in_a_pictures_stead_is_named(
         (b"<head><title>Sign in", "is a web page, not a model"),
         (b"<!-- saved from --><html>", "is a web page, not a model"),
         (b"<Error><Code>NoSuchKey", "is a web page, not a model"),
-        (b'{"message":\n"Not Found"}', "is text that begins .*Not Found.*, not a model; download the file"),
+        (
+            b'{"message":\n"Not Found"}',
+            "is text that begins .*Not Found.*, not a model; download it again, or make one with",
+        ),
         (b"404: Not Found", "is text that begins '404: Not Found', not a model"),
     ],
 )

@@ -88,7 +88,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (b"", "not an alexnet-tk checkpoint"),
-        (b"hello\n", "not an alexnet-tk checkpoint"),
+        (b"hello\n", "is text that begins 'hello', not a model; download it again"),
         (b"\x80\x04N.", "not an alexnet-tk checkpoint"),
         (b"PK\x03\x04 rubbish", "cut off"),
     ],
