@@ -33,9 +33,9 @@ def open_models(paths: Sequence[Path], device: str = "auto", math: Math = "exact
     """
     with ExitStack() as stack:
         if any(map(is_checkpoint, paths)):
-            from alexnet_tk.training.torch_session import one_thread_a_run
+            from alexnet_tk.training.torch_session import computing
 
-            stack.enter_context(one_thread_a_run())
+            stack.enter_context(computing(math))
         yield [_open(path, device, math) for path in paths]
 
 

@@ -29,6 +29,7 @@ from alexnet_tk.inference.runtime import (
 PROVIDER = "CUDAExecutionProvider"
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 INT8 = "int8 is for CPUs; export --precision fp16 makes a file for GPUs"
+NO_MEMORY = "the GPU has no memory left for the network; `nvidia-smi` lists the programs that use it"
 INSTALL = "pip install 'alexnet-tk[cuda]' brings CUDA's libraries"
 # Where these compute decides the speed; ONNX Runtime puts arithmetic of shapes on the CPU on purpose.
 PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -46,6 +47,18 @@ CAUSES = (
     (
         r"CUDA failure 100\b|no CUDA-capable device",
         "the driver finds no GPU; `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it",
+    ),
+    (
+        r"(CUDA failure|error) (?P<name>802)\b",
+        "the GPUs' fabric manager does not run; start nvidia-fabricmanager",
+    ),
+    (
+        r"(CUDA failure|error) (?P<name>803|804)\b",
+        "the parts of the NVIDIA driver are of different releases, as after an update; restart the machine",
+    ),
+    (
+        r"(CUDA failure|error) (?P<name>46|999)\b",
+        "the GPU is busy or in a bad state (CUDA error {name}); `nvidia-smi` lists who uses it",
     ),
     (
         r"Invalid device ID: (?P<name>\d+), must be between 0 \(inclusive\) and (?P<count>\d+)",
@@ -202,12 +215,19 @@ def _blank(session: ort.InferenceSession, side: int) -> dict[str, Any] | None:
 def _cause(error: BaseException | None, log: str) -> str:
     """Why CUDA does not work, in a line."""
     for text in (f"{error}\n{log}", _cudnn_problem()):
-        for pattern, meaning in CAUSES:
-            if (found := re.search(pattern, text)) is not None:
-                return meaning.format(**found.groupdict(), found=found[0])
+        if (known := meaning(text)) is not None:
+            return known
     if error is not None and is_out_of_memory(error):
-        return "the GPU has no memory left for the network; `nvidia-smi` lists the programs that use it"
+        return NO_MEMORY
     return "ONNX Runtime left out CUDA without a reason" if error is None else reason(error)
+
+
+def meaning(text: str) -> str | None:
+    """What a message of ONNX Runtime, CUDA or the loader means, by `CAUSES`; None where it is not known."""
+    for pattern, words in CAUSES:
+        if (found := re.search(pattern, text)) is not None:
+            return words.format(**found.groupdict(), found=found[0])
+    return None
 
 
 def _cudnn_problem() -> str:

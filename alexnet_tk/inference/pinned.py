@@ -17,6 +17,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import _pybind_state as native
 
+from alexnet_tk.inference.cuda import PROVIDER
 from alexnet_tk.inference.runtime import TYPES
 
 PORTABLE = 1  # cudaHostRegisterPortable: page-locked for every GPU
@@ -27,6 +28,8 @@ class PinnedSession:
 
     def __init__(self, session: ort.InferenceSession, runtime: Any) -> None:
         self.session, self._runtime = session, runtime
+        options = session.get_provider_options().get(PROVIDER, {})
+        self._gpu = int(options.get("device_id", 0))
         self._outputs = {each.name: each for each in session.get_outputs()}
         self._free: SimpleQueue[tuple[NDArray[Any], NDArray[Any]]] = SimpleQueue()
 
@@ -62,6 +65,7 @@ class PinnedSession:
         """An array that is page-locked where CUDA can do that, until it is freed."""
         array: NDArray[Any] = np.empty(shape, dtype)
         address = ctypes.c_void_p(array.ctypes.data)
+        self._runtime.cudaSetDevice(self._gpu)  # of this thread: else GPU 0 would get a context, too
         if self._runtime.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), PORTABLE) == 0:
             weakref.finalize(array, self._runtime.cudaHostUnregister, address)
         else:

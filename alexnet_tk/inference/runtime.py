@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnxruntime as ort
@@ -61,6 +61,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def _nameless_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError:  # no folder for temporary files can be written: nothing is captured
+        return Path(os.devnull).open("w+b")
+
+
 @contextlib.contextmanager
 def native_log() -> Iterator[Any]:
     """Capture what native code writes to stderr; the value is a function that returns it afterwards."""
@@ -68,7 +75,7 @@ def native_log() -> Iterator[Any]:
     sys.stderr.flush()
     saved = os.dup(2)
     try:
-        with tempfile.TemporaryFile() as file:
+        with _nameless_file() as file:
             os.dup2(file.fileno(), 2)
             try:
                 yield lambda: kept[0]

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError
-from alexnet_tk.inference.cuda import DRIVER, no_driver
+from alexnet_tk.inference.cuda import DRIVER, meaning, no_driver
 from alexnet_tk.inference.session import RUNS_IN_FLIGHT, Device, open_session
 
 ALL_GPUS = "cuda:all"
@@ -80,7 +80,8 @@ def count_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> int:
         driver = load(DRIVER)
         error = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
         if error not in (0, CUDA_ERROR_NO_DEVICE):
-            problem = f"the NVIDIA driver answers with error {error}; `nvidia-smi` shows whether it works"
+            answer = f"the NVIDIA driver answers with error {error}"
+            problem = meaning(answer) or f"{answer}; `nvidia-smi` shows whether it works"
         elif count.value == 0:
             problem = (
                 "the NVIDIA driver finds no GPU; `nvidia-smi` and CUDA_VISIBLE_DEVICES show which it may use"

@@ -7,8 +7,16 @@ from contextlib import contextmanager
 import torch
 
 from alexnet_tk.choices import TrainingPrecision
-from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.errors import DeviceError, TrainingError, UsageError
 from alexnet_tk.training.parallel.world import local_rank, started_by_launcher
+
+# What errors say of a lack of memory: those of torch's allocators, of the CUDA runtime and of its libraries.
+OUT_OF_MEMORY = (
+    "allocate memory",
+    "out of memory",
+    "STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # cuBLAS found no memory to begin with
+)
 
 
 def choose_device(name: str) -> torch.device:
@@ -79,12 +87,34 @@ def autocast_dtype(precision: TrainingPrecision, device: torch.device) -> torch.
 def tf32(allowed: bool) -> Iterator[None]:
     """Inside the block CUDA devices multiply float32 with 10-bit mantissas (TF32), or exactly.
 
-    torch allows TF32 in convolutions unless it is told otherwise.
+    torch allows TF32 in convolutions unless it is told otherwise, and has one setting for the whole process.
+    A process that uses torch's other setting, `fp32_precision`, keeps its own: the two can't be mixed.
     """
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        before = matmul.allow_tf32, cudnn.allow_tf32
+    except RuntimeError:
+        yield
+        return
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
         matmul.allow_tf32, cudnn.allow_tf32 = before
+
+
+@contextmanager
+def device_errors(device: torch.device, batch_size: int) -> Iterator[None]:
+    """Turns a lack of memory and a failed compilation into a `TrainingError` with the next step."""
+    try:
+        yield
+    except RuntimeError as error:  # the CPU's allocator has no error of its own
+        if any(message in str(error) for message in OUT_OF_MEMORY):
+            raise TrainingError(
+                f"{device} has no memory left for train.batch_size={batch_size}; "
+                f"try --set train.batch_size={max(1, batch_size // 2)}"
+            ) from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            why = " ".join(str(error).split("\n\n")[0].split())
+            raise TrainingError(f"torch.compile failed: {why}; train without --compile") from error
+        raise

@@ -18,7 +18,7 @@ from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset
-from alexnet_tk.training.device import choose_device, device_line, tf32
+from alexnet_tk.training.device import choose_device, device_errors, device_line, tf32
 from alexnet_tk.training.metrics import Confusion, Figures, Tally
 from alexnet_tk.training.parallel import join_world
 from alexnet_tk.training.parallel.world import is_first
@@ -135,7 +135,8 @@ def train(
             return world.broadcast(lambda: Checkpoint.load(output))
 
         num_classes = len(dataset.labels)
-        trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
+        with device_errors(world.device, run.recipe.train.batch_size):
+            trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
         if state is not None:
             trainer.restore(state)
             if world.is_first:  # those of a run that was finished and gets more epochs
@@ -150,7 +151,11 @@ def train(
         elif start is not None and initial is not None:
             copy_weights(trainer, start, dataset.labels, initial, progress)
 
-        with deferred(patient=world.size > 1) as interrupt, tf32(precision == "tf32"):
+        with (
+            deferred(patient=world.size > 1) as interrupt,
+            tf32(precision == "tf32"),
+            device_errors(world.device, run.recipe.train.batch_size),
+        ):
             loop = Loop(run, trainer, dataset, output, folder, interrupt, progress)
             if not loop.fit():
                 run = run.restarted(trainer.steps, trainer.check_loss())

@@ -1,7 +1,7 @@
 """A checkpoint opened for prediction through torch, with the interface of an exported file."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet_tk.choices import Math
-from alexnet_tk.inference.cuda import arithmetic
+from alexnet_tk.errors import DeviceError
+from alexnet_tk.inference.cuda import NO_MEMORY, arithmetic
 from alexnet_tk.inference.model import INPUT_NAME, Input, Model
+from alexnet_tk.inference.runtime import is_out_of_memory
 from alexnet_tk.inference.session import Device
 from alexnet_tk.network.alexnet import PictureClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -18,7 +20,7 @@ from alexnet_tk.training.device import choose_device, tf32, why_no_cuda
 
 
 class TorchSession:
-    """Runs like an ONNX Runtime session of the exported file, in exact float32."""
+    """Runs like an ONNX Runtime session of the exported file, from any thread."""
 
     def __init__(self, classifier: PictureClassifier, device: torch.device) -> None:
         self._classifier = classifier.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -26,13 +28,15 @@ class TorchSession:
 
     def run(self, outputs: list[str], inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3)."""
-        with torch.inference_mode(), tf32(allowed=False):
+        # Triton launches on the current device, which each thread has its own of.
+        current = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+        with torch.inference_mode(), current:
             pictures = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
             return [self._classifier(pictures).cpu().numpy()]
 
 
 def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> Model:
-    """Open a checkpoint as `inference.model.open_model` opens an ONNX file.
+    """Open a checkpoint as `inference.model.open_model` opens an ONNX file; for use within `computing`.
 
     Raises
     ------
@@ -50,10 +54,14 @@ def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> M
     else:
         chosen, why = torch.device("cpu"), why_no_cuda()
     name = f"cuda:{chosen.index or 0}" if chosen.type == "cuda" else "cpu"
-    if chosen.type == "cuda":  # for the whole process: torch has no such setting of a network
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = math == "fast"
+    try:
+        session = TorchSession(checkpoint.classifier(), chosen)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise DeviceError(f"--device {name}: {NO_MEMORY}") from error
     return Model(
-        TorchSession(checkpoint.classifier(), chosen),
+        session,
         Device(name, why, arithmetic(name, math, half=False)),
         checkpoint.labels,
         checkpoint.preprocess,
@@ -64,11 +72,16 @@ def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> M
 
 
 @contextmanager
-def one_thread_a_run() -> Iterator[None]:
-    """Inside the block torch computes in the calling thread alone, for as many callers as there are cores."""
+def computing(math: Math) -> Iterator[None]:
+    """Inside the block torch computes as checkpoints are to be run.
+
+    That is in the calling thread alone, for as many callers as there are cores; in TF32 only if `math` is
+    "fast". Both are settings of the whole process.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with tf32(math == "fast"):
+            yield
     finally:
         torch.set_num_threads(before)

@@ -1,7 +1,6 @@
 """A network in training: its steps, its validation, and the state from which a run resumes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from math import isfinite, log
 from typing import Any
 
@@ -16,7 +15,7 @@ from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws, centre
 from alexnet_tk.training.batches import BatchReader, PictureBatch, on_device
 from alexnet_tk.training.dataset import Split
-from alexnet_tk.training.device import autocast_dtype
+from alexnet_tk.training.device import autocast_dtype, device_errors
 from alexnet_tk.training.metrics import Figures, RunningLoss, Tally
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
 from alexnet_tk.training.parallel import StepInputs, World, choose_strategy
@@ -25,9 +24,6 @@ from alexnet_tk.training.statistics import Statistics
 # The loss of a network that has learned nothing but the classes' frequencies, as fractions of
 # ln(num_classes). One that learns falls below; one that began far off comes down from above.
 STALLED_LOSS = (0.995, 1.02)
-
-# What errors say of a lack of memory: those of torch's allocators, of the CUDA runtime and of its libraries.
-OUT_OF_MEMORY = ("allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 class Trainer:
@@ -103,7 +99,7 @@ class Trainer:
         """
         train = self.recipe.train
         self.optimiser.set_lr(learning_rate(train, int(train.epochs), at, self.plateau.drops))
-        with self._device_errors():
+        with device_errors(self.device, self.recipe.train.batch_size):
             self.optimiser.zero_grad()
             logits, loss = self.strategy.forward(self._inputs(batch))
             self.strategy.backward(self.scaler.scale(loss))
@@ -135,7 +131,7 @@ class Trainer:
         for batch in self._on_device(batches):
             if self.is_empty(batch):
                 continue
-            with self._device_errors():
+            with device_errors(self.device, self.recipe.train.batch_size):
                 x = normalise(batch.pictures, self._mean, self._std, self._channel_order)
                 logits, targets = self._reported(batch, self.strategy.logits(x))
                 tally.add(logits, targets)
@@ -226,7 +222,7 @@ class Trainer:
         self._loss.restore(state["loss"])
 
     def _on_device(self, batches: Iterator[PictureBatch]) -> Iterator[PictureBatch]:
-        with self._device_errors():
+        with device_errors(self.device, self.recipe.train.batch_size):
             yield from on_device(batches, self.device)
 
     def _inputs(self, batch: PictureBatch) -> StepInputs:
@@ -250,23 +246,6 @@ class Trainer:
             f"loss became NaN or infinite {where} (lr {self.lr:g}); saved checkpoints predate it; "
             f"try --set train.lr={self.recipe.train.lr / 10:g}"
         )
-
-    @contextmanager
-    def _device_errors(self) -> Iterator[None]:
-        """Turns a lack of memory and a failed compilation into a `TrainingError` with the next step."""
-        batch_size = self.recipe.train.batch_size
-        try:
-            yield
-        except RuntimeError as error:  # the CPU's allocator has no error of its own
-            if any(message in str(error) for message in OUT_OF_MEMORY):
-                raise TrainingError(
-                    f"{self.device} has no memory left for train.batch_size={batch_size}; "
-                    f"try --set train.batch_size={max(1, batch_size // 2)}"
-                ) from error
-            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                why = " ".join(str(error).split("\n\n")[0].split())
-                raise TrainingError(f"torch.compile failed: {why}; train without --compile") from error
-            raise
 
 
 def _cpu_copy(tensor: Tensor) -> Tensor:

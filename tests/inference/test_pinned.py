@@ -20,6 +20,11 @@ class Runtime:
         self.works = works
         self.registered: set[int] = set()
         self.errors_read = 0
+        self.current: list[int] = []
+
+    def cudaSetDevice(self, device: int) -> int:  # noqa: N802
+        self.current.append(device)
+        return 0
 
     def cudaHostRegister(self, address: Any, size: Any, flags: int) -> int:  # noqa: N802
         if self.works:
@@ -89,3 +94,19 @@ def test_without_cudas_runtime_the_session_is_as_it_is(
 
     monkeypatch.setattr("ctypes.CDLL", missing)
     assert pinned.pinned(session) is session
+
+
+def test_memory_is_page_locked_on_the_sessions_own_gpu(session: ort.InferenceSession) -> None:
+    """A thread's current device is GPU 0 until it says another, and registering makes a context there."""
+
+    class OnSecondGPU:
+        get_outputs, run_with_ortvaluevector = session.get_outputs, session.run_with_ortvaluevector
+
+        def get_provider_options(self) -> dict[str, dict[str, str]]:
+            return {"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}}
+
+    runtime, on_second = Runtime(), OnSecondGPU()
+    runs = pinned.PinnedSession(on_second, runtime)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(runs.run, [OUTPUT_NAME], batch(session, 2, 0)).result()
+    assert runtime.current == [1, 1]

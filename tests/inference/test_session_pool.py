@@ -170,7 +170,13 @@ def no_library(name: str) -> Any:
         (no_library, r"no NVIDIA driver: \S+ can't be found"),
         (lambda name: Driver(100), "the NVIDIA driver finds no GPU; .*CUDA_VISIBLE_DEVICES"),
         (lambda name: Driver(0, 0), "the NVIDIA driver finds no GPU; .*CUDA_VISIBLE_DEVICES"),
-        (lambda name: Driver(803), "the NVIDIA driver answers with error 803; `nvidia-smi`"),
+        (lambda name: Driver(701), "the NVIDIA driver answers with error 701; `nvidia-smi`"),
+        (
+            lambda name: Driver(803),
+            "the parts of the NVIDIA driver are of different releases, .*; restart",
+        ),
+        (lambda name: Driver(802), "the GPUs' fabric manager does not run"),
+        (lambda name: Driver(999), r"the GPU is busy or in a bad state \(CUDA error 999\); `nvidia-smi`"),
     ],
 )
 def test_no_gpu_is_one_line_with_the_cure(load: Callable[[str], Any], words: str) -> None:

@@ -1,6 +1,7 @@
 """Which device trains, what it computes in, and what is said when its memory runs out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,3 +117,28 @@ def test_memory_that_runs_out_names_a_batch_size(
     settings = (*tiny, "train.batch_size=12", "train.epochs=1")
     with pytest.raises(TrainingError, match=r"train\.batch_size=12; try --set train\.batch_size=6$"):
         train(pictures, settings=settings, output=tmp_path / "model.pt", device="cpu")
+
+
+def test_a_process_with_the_other_setting_keeps_its_own() -> None:
+    """`allow_tf32` can't be read where `fp32_precision` has set convolutions and recurrent layers apart."""
+    conv: Any = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before, conv.fp32_precision = conv.fp32_precision, "ieee"
+    try:
+        with tf32(True):
+            assert conv.fp32_precision == "ieee"
+        assert conv.fp32_precision == "ieee"
+    finally:
+        conv.fp32_precision = before
+    assert torch.backends.cudnn.allow_tf32 in (True, False)
+
+
+@pytest.mark.parametrize("stage", ["trainer.PaperSGD", "metrics.torch.cat"])
+def test_memory_may_run_out_anywhere(
+    pictures: Path, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    def fail(*arguments: object, **keywords: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(f"alexnet_tk.training.{stage}", fail)
+    with pytest.raises(TrainingError, match=r"no memory left .* try --set train.batch_size=\d+"):
+        train(pictures, settings=tiny, output=tmp_path / "m.pt", device="cpu")
