@@ -34,6 +34,7 @@ from alexnet_tk.training.run_folder import RunFolder, TensorBoard
 from alexnet_tk.training.trainer import Trainer
 
 SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
+LOG_EVERY = 100  # steps between two lines of metrics; a multiple of the next
 CHECK_LOSS_EVERY = 50  # steps on CUDA, where reading the running loss makes the host wait; 1 on the CPU
 
 
@@ -190,7 +191,10 @@ class Loop:
         self.world = trainer.world
         self.train_reader, self.val_reader = (trainer.reader(split) for split in (dataset.train, dataset.val))
         self.train_reader.failures, self.val_reader.failures = (dict(each) for each in run.failures)
-        self.tensorboard = TensorBoard(folder.path, run.epoch) if self.world.is_first else None
+        if self.world.is_first:
+            folder.begin_metrics(run.history, trainer.steps)
+            self.by_epoch = TensorBoard(folder.path, run.epoch)
+            self.by_step = TensorBoard(folder.steps, trainer.steps)
         self.saved_at = time.monotonic()
 
     def fit(self) -> bool:
@@ -200,12 +204,14 @@ class Loop:
         epochs = int(run.recipe.train.epochs)
         check_loss_every = 1 if trainer.device.type == "cpu" else CHECK_LOSS_EVERY
         self._begin_progress(epochs, min(run.batch * batch_size, count))
+        steps_per_epoch = -(-count // batch_size)
 
         while not run.finished:
             # -- step
             draws = EpochDraws.draw(run.recipe, run.epoch, count, run.statistics)
             tally = Tally(self.world)
             tally.add_list(run.tally)
+            begun, first = time.monotonic(), run.batch
             for batch in trainer.training_batches(self.train_reader, draws, run.batch):
                 if not trainer.is_empty(batch):
                     at = run.epoch + run.batch * batch_size / count
@@ -213,7 +219,11 @@ class Loop:
                     tally.add(logits, targets)
                 run.batch += 1
                 loss = trainer.check_loss() if trainer.steps % check_loss_every == 0 else None
-                progress.advance(batch.global_size, loss)
+                where = f"epoch {run.epoch + 1} of {epochs}, step {run.batch} of {steps_per_epoch}"
+                progress.advance(batch.global_size, loss, where)
+                if loss is not None and trainer.steps % LOG_EVERY == 0:
+                    speed = (run.batch - first) * batch_size / (time.monotonic() - begun)
+                    self._log_step(run.epoch + run.batch * batch_size / count, loss, speed)
                 if not run.restarts and trainer.has_stalled():
                     return False
                 if self._save_is_due():
@@ -235,15 +245,16 @@ class Loop:
                 run.best = run.epoch
                 self._save_checkpoint()
             run.finished = trainer.update_schedule(val) or run.epoch == epochs
-            unreadable = self._write_epoch()
+            unreadable = self._write_unreadable()
 
             # -- log
             progress.result(_epoch_line(run.epoch, epochs, figures, val, is_best))
             if unreadable:
                 number = counted(unreadable, "unreadable picture")
                 progress.say(f"{number} left out; listed in {self.folder.unreadable}")
-            if self.tensorboard is not None:
-                self.tensorboard.add(run.history[-1], trainer.lr)
+            if self.world.is_first:
+                self.folder.add_metrics(run.history[-1])
+                self.by_epoch.add(run.history[-1] | {"lr": trainer.lr}, run.epoch)
             if run.finished and run.epoch < epochs:
                 drops = run.recipe.train.drops
                 progress.say(f"validation no longer improves after {drops} drops of lr: training ends")
@@ -310,13 +321,18 @@ class Loop:
             )
             checkpoint.save(self.output)
 
-    def _write_epoch(self) -> int:
-        """Write metrics and unreadable pictures; how many those are, if there are more than before."""
+    def _log_step(self, epoch: float, loss: float, speed: float) -> None:
+        """Write the running loss and the rates after a step; `epoch` counts them with their fractions."""
+        if self.world.is_first:
+            steps, lr = self.trainer.steps, self.trainer.lr
+            figures = {"step": steps, "epoch": epoch, "running_loss": loss, "lr": lr, "pictures_per_s": speed}
+            self.folder.add_metrics(figures)
+            self.by_step.add(figures, steps)
+
+    def _write_unreadable(self) -> int:
+        """List unreadable pictures; how many those are, if there are more than before."""
         failures = [self.trainer.failures(reader) for reader in (self.train_reader, self.val_reader)]
-        if not self.world.is_first:
-            return 0
-        self.folder.write_metrics(self.run.history)
-        if failures == self.run.failures:
+        if not self.world.is_first or failures == self.run.failures:
             return 0
         self.run.failures = failures
         return self.folder.write_unreadable([self.dataset.train, self.dataset.val], failures)
