@@ -18,8 +18,12 @@ class Progress(Protocol):
         """Start a task of `total` pictures, which replaces the previous task."""
         return
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
-        """Report `count` more pictures as done, with the running loss and where the task stands, if known."""
+    def at(self, where: str) -> None:
+        """Report where in its task a run is, as in "epoch 3 of 32", before it advances."""
+        return
+
+    def advance(self, count: int, loss: float | None = None) -> None:
+        """Report `count` more pictures as done, with the running loss if there is one."""
         return
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
@@ -33,7 +33,7 @@ class Screen(Progress):
     def __init__(self, bar: "Bar") -> None:
         self._bar = bar
         self._task: TaskID | None = None
-        self._pace = Pace(0)
+        self._pace, self._where = Pace(0), ""
         self._next_line = time.monotonic() + LINE_EVERY
 
     @property
@@ -58,19 +58,23 @@ class Screen(Progress):
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(task, total=total, loss="", left="")
-        self._pace = Pace(total)
+        self._pace, self._where = Pace(total), ""
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+    def at(self, where: str) -> None:
+        """What the next line without a bar says of the place."""
+        self._where = where
+
+    def advance(self, count: int, loss: float | None = None) -> None:
         """Move the bar on."""
         if self._task is None:
             return
         self._pace.advance(count)
-        fields = {} if loss is None else {"loss": f"loss {loss:.3f}"}
+        fields: dict[str, Any] = {} if loss is None else {"loss": f"loss {loss:.3f}"}
         self._bar.update(self._task, advance=count, left=self._pace.left(), **fields)
         if self._bar.disable and time.monotonic() > self._next_line:
             self._next_line = time.monotonic() + LINE_EVERY
             task = self._bar.tasks[-1]
-            where = where or f"{self._pace.done:,} of {self._pace.total:,} pictures"
+            where = self._where or f"{self._pace.done:,} of {self._pace.total:,} pictures"
             parts = [where, task.fields["loss"], self._pace.speed(), self._pace.left()]
             self.say(f"{task.description}: {', '.join(filter(None, parts))}")
 

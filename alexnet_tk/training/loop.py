@@ -30,7 +30,8 @@ from alexnet_tk.training.preparation import (
     resumed_run,
 )
 from alexnet_tk.training.run import Run
-from alexnet_tk.training.run_folder import RunFolder, TensorBoard
+from alexnet_tk.training.run_folder import RunFolder
+from alexnet_tk.training.run_log import RunLog
 from alexnet_tk.training.trainer import Trainer
 
 SAVE_EVERY = 10 * 60  # seconds between two saves within an epoch
@@ -191,10 +192,7 @@ class Loop:
         self.world = trainer.world
         self.train_reader, self.val_reader = (trainer.reader(split) for split in (dataset.train, dataset.val))
         self.train_reader.failures, self.val_reader.failures = (dict(each) for each in run.failures)
-        if self.world.is_first:
-            folder.begin_metrics(run.history, trainer.steps)
-            self.by_epoch = TensorBoard(folder.path, run.epoch)
-            self.by_step = TensorBoard(folder.steps, trainer.steps)
+        self.log = RunLog(folder, run.history, trainer.steps) if self.world.is_first else None
         self.saved_at = time.monotonic()
 
     def fit(self) -> bool:
@@ -219,11 +217,13 @@ class Loop:
                     tally.add(logits, targets)
                 run.batch += 1
                 loss = trainer.check_loss() if trainer.steps % check_loss_every == 0 else None
-                where = f"epoch {run.epoch + 1} of {epochs}, step {run.batch} of {steps_per_epoch}"
-                progress.advance(batch.global_size, loss, where)
-                if loss is not None and trainer.steps % LOG_EVERY == 0:
+                step = f"step {run.batch} of {steps_per_epoch}, lr {trainer.lr:.2g}"
+                progress.at(f"epoch {run.epoch + 1} of {epochs}, {step}")
+                progress.advance(batch.global_size, loss)
+                if self.log is not None and loss is not None and trainer.steps % LOG_EVERY == 0:
                     speed = (run.batch - first) * batch_size / (time.monotonic() - begun)
-                    self._log_step(run.epoch + run.batch * batch_size / count, loss, speed)
+                    epoch = run.epoch + run.batch * batch_size / count
+                    self.log.add_step(trainer.steps, epoch, loss, trainer.lr, speed)
                 if not run.restarts and trainer.has_stalled():
                     return False
                 if self._save_is_due():
@@ -252,9 +252,8 @@ class Loop:
             if unreadable:
                 number = counted(unreadable, "unreadable picture")
                 progress.say(f"{number} left out; listed in {self.folder.unreadable}")
-            if self.world.is_first:
-                self.folder.add_metrics(run.history[-1])
-                self.by_epoch.add(run.history[-1] | {"lr": trainer.lr}, run.epoch)
+            if self.log is not None:
+                self.log.add_epoch(run.history[-1], trainer.lr)
             if run.finished and run.epoch < epochs:
                 drops = run.recipe.train.drops
                 progress.say(f"validation no longer improves after {drops} drops of lr: training ends")
@@ -321,14 +320,6 @@ class Loop:
             )
             checkpoint.save(self.output)
 
-    def _log_step(self, epoch: float, loss: float, speed: float) -> None:
-        """Write the running loss and the rates after a step; `epoch` counts them with their fractions."""
-        if self.world.is_first:
-            steps, lr = self.trainer.steps, self.trainer.lr
-            figures = {"step": steps, "epoch": epoch, "running_loss": loss, "lr": lr, "pictures_per_s": speed}
-            self.folder.add_metrics(figures)
-            self.by_step.add(figures, steps)
-
     def _write_unreadable(self) -> int:
         """List unreadable pictures; how many those are, if there are more than before."""
         failures = [self.trainer.failures(reader) for reader in (self.train_reader, self.val_reader)]
@@ -338,6 +329,7 @@ class Loop:
         return self.folder.write_unreadable([self.dataset.train, self.dataset.val], failures)
 
     def _on_validation_batch(self, batch: PictureBatch, logits: Tensor) -> None:
+        self.progress.at(f"epoch {self.run.epoch + 1}, validation")
         self.progress.advance(batch.global_size)
         if self.world.max(self.interrupt.number):
             self._save()

@@ -108,7 +108,7 @@ class RecordedProgress(Progress):
     def begin(self, task: str, total: int) -> None:
         self.total += total
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+    def advance(self, count: int, loss: float | None = None) -> None:
         self.done += count
 
 

@@ -135,7 +135,7 @@ def test_memory_does_not_grow_with_the_pictures(
         return open_image(path)
 
     class Watching(RecordedProgress):
-        def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+        def advance(self, count: int, loss: float | None = None) -> None:
             super().advance(count)
             lead.append(opened - self.done)
 

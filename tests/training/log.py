@@ -38,5 +38,5 @@ class Log(Progress):
         epoch, epochs, top1, _, saved = found.groups()
         self.epochs.append(EpochLine(int(epoch), int(epochs), float(top1), saved is not None))
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+    def advance(self, count: int, loss: float | None = None) -> None:
         self.pictures += count

@@ -69,7 +69,7 @@ def test_training_multiplies_exactly_unless_tf32_is_asked_for(
         return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
     class FlagsLog(Log):
-        def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+        def advance(self, count: int, loss: float | None = None) -> None:
             if loss is not None:
                 seen.add(flags())
 

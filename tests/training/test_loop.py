@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
-from alexnet_tk.training import Checkpoint, train
+from alexnet_tk.training import Checkpoint, loop, train
 from tests.training.log import Log
 
 LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
@@ -33,10 +34,42 @@ def test_it_learns_and_keeps_the_best(pictures: Path, tmp_path: Path, tiny: tupl
     assert all(torch.equal(loaded.weights[name], each) for name, each in best.weights.items())
     # 54 pictures are measured, and 54 + 6 are seen in every epoch.
     assert log.pictures == 54 + 6 * 60
-    names = ["confusion.png", "curves.png", "events", "filters.png", "last.pt", "metrics.jsonl"]
+    names = ["confusion.png", "curves.png", "events", "filters.png", "last.pt", "metrics.jsonl", "steps"]
     assert sorted(path.name.replace(".out", " ").split()[0] for path in run.iterdir()) == names
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4, 5, 6]
     assert [(line.epoch, line.epochs) for line in log.epochs] == [(epoch, 6) for epoch in range(1, 7)]
+
+
+def test_steps_are_logged_too(
+    pictures: Path, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once and in order, also where a run stopped after it had written more than it had saved."""
+    monkeypatch.setattr(loop, "LOG_EVERY", 2)
+    steps = [2, 4, 6, 8, 10, 12, 14, 16, 18]  # of three epochs of six
+
+    class StopsLater(Log):
+        def at(self, where: str) -> None:
+            if "epoch 2 of 3, step 5" in where:
+                raise RuntimeError("stopped")
+
+    settings = (*tiny, *LEARNS, "train.batch_size=9", "train.epochs=3")
+    output = tmp_path / "model.pt"
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(pictures, settings=settings, output=output, progress=StopsLater(), device="cpu")
+    metrics = tmp_path / "runs" / "model" / "metrics.jsonl"
+    with metrics.open("a") as file:
+        file.write('{"step": 99, "epo')  # as a kill leaves it
+    train(pictures, output=output, resume=True, device="cpu")
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [line["step"] for line in lines if "step" in line] == steps
+    assert [line["epoch"] for line in lines if "step" not in line] == [1, 2, 3]
+    assert [line["epoch"] for line in lines] == sorted(line["epoch"] for line in lines)
+    first = lines[0]
+    assert first == {"step": 2, "epoch": pytest.approx(1 / 3)} | {
+        name: first[name] for name in ("running_loss", "lr", "pictures_per_s")
+    }
+    events = EventAccumulator(str(tmp_path / "runs" / "model" / "steps")).Reload()
+    assert [each.step for each in events.Scalars("running_loss")] == steps
 
 
 def test_the_same_seed_gives_the_same_bits(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -95,7 +95,7 @@ class Killer(Progress):
     def __init__(self, after: int) -> None:
         self.left = after
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+    def advance(self, count: int, loss: float | None = None) -> None:
         self.left -= count
         if self.left < 0:
             raise Stop

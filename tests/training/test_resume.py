@@ -42,7 +42,7 @@ class StoppingLog(Log):
         super().__init__()
         self.left, self.number = after, number
 
-    def advance(self, count: int, loss: float | None = None, where: str = "") -> None:
+    def advance(self, count: int, loss: float | None = None) -> None:
         super().advance(count, loss)
         if not count:
             return
