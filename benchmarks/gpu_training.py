@@ -1,116 +1,61 @@
-"""The sections of benchmarks/gpu.py about training: LRN, steps, accuracy, several GPUs."""
+"""The sections of benchmarks/gpu.py about training in one process: steps and accuracy."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable
 from itertools import product
-from pathlib import Path
-from statistics import median
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from alexnet_tk import zoo
-from alexnet_tk.choices import Parallelism, TrainingPrecision
-from alexnet_tk.network.lrn import local_response_norm, why_no_kernel
+from alexnet_tk.choices import TrainingPrecision
+from alexnet_tk.errors import DeviceError
 from alexnet_tk.preprocess import Square
-from alexnet_tk.progress import SILENCE, Progress
+from alexnet_tk.progress import Progress
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training import train
 from alexnet_tk.training.augment import EpochDraws
+from alexnet_tk.training.device import tf32, why_no_cuda
 from alexnet_tk.training.parallel import World
 from alexnet_tk.training.run import Run
 from alexnet_tk.training.run_folder import RunFolder
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
-from benchmarks.gpu_section import TINY, Section, Skipped, few_pictures, settings
+from benchmarks.gpu_material import QUICK_RUN, TINY, few_pictures, settings
+from benchmarks.gpu_section import Section, Skipped
 
-SHAPES = ((128, 96, 55, 55), (128, 96, 27, 27), (128, 256, 13, 13))
-LRN_CONSTANTS = (5, 1e-4, 0.75, 2.0, 2)
-# Of the largest value; half precision rounds its results.
-LRN_TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3}
 POINTS = 2.0  # by which the accuracy on a device may differ from the CPU's
-QUICK_RUN = ("train.epochs=2", "train.batch_size=20")
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
+PROFILED = "profiled steps"
+WARM_UP = 10  # steps
+HOST_STEPS = 5  # whose time in the host is taken
+PROFILED_STEPS = 3
+
+# Batch size, precision, --compile. The first runs tell most; all others follow them.
+FIRST_RUNS: tuple[tuple[int, TrainingPrecision, bool], ...] = (
+    (128, "fp32", False),
+    (128, "bf16", False),
+    (512, "bf16", False),
+    (128, "bf16", True),
+)
+
+
+def need_torch_on(device: str) -> None:
+    """Raise `Skipped` where torch was built without CUDA, `DeviceError` where it can't use the GPU."""
+    if device == "cuda" and not torch.cuda.is_available():
+        if torch.version.cuda is None:
+            raise Skipped(why_no_cuda())
+        raise DeviceError(why_no_cuda())
 
 
 def wait_for(device: str) -> None:
     """Wait until the device has computed everything."""
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def lrn(section: Section) -> None:
-    """Fused and plain, forward and backward: against float64, and their times in milliseconds."""
-    operators: dict[str, Callable[..., Tensor]] = {"plain": local_response_norm}
-    if section.device != "cuda":
-        section.skip("fused: Triton's kernels run on CUDA")
-    elif (reason := why_no_kernel()) is not None:
-        section.skip(f"fused: {reason}")
-    else:
-        from alexnet_tk.network.lrn_triton import fused_local_response_norm
-
-        operators["fused"] = fused_local_response_norm
-    shapes = ((2, 96, 5, 5),) if section.quick else SHAPES
-    for shape, dtype in product(shapes, LRN_TOLERANCES):
-        if not section.has_time(f"{shape}"):
-            return
-        generator = torch.Generator().manual_seed(0)
-        x, grad = (
-            each.to(section.device, dtype).contiguous(memory_format=torch.channels_last)
-            for each in (
-                torch.randn(shape, generator=generator) * 30,
-                torch.randn(shape, generator=generator),
-            )
-        )
-        exact = both_ways(local_response_norm, x.double(), grad.double())
-        for name, operator in operators.items():
-            results = both_ways(operator, x, grad)
-            errors = [
-                ((ours.double() - true).abs().max() / true.abs().max()).item()
-                for ours, true in zip(results, exact, strict=True)
-            ]
-            what = f"{name}, {shape}, {str(dtype).removeprefix('torch.')}"
-            section.note(f"{what}: error forward, backward", [float(f"{each:.1e}") for each in errors])
-            allowed = LRN_TOLERANCES[dtype]
-            section.expect(max(errors) <= allowed, f"{what}: within {allowed:g} of float64")
-            rounds = 2 if section.quick else 20
-            section.note(
-                f"{what}: ms forward, backward", lrn_times(operator, x, grad, section.device, rounds)
-            )
-
-
-def both_ways(operator: Callable[..., Tensor], x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """The normalised maps, and the gradient for x."""
-    x = x.detach().requires_grad_()
-    y = operator(x, *LRN_CONSTANTS)
-    (dx,) = torch.autograd.grad(y, x, grad)
-    return y.detach(), dx
-
-
-def lrn_times(
-    operator: Callable[..., Tensor], x: Tensor, grad: Tensor, device: str, rounds: int
-) -> list[float]:
-    """Medians of the milliseconds forward and backward."""
-    forward, backward = [], []
-    x = x.detach().requires_grad_()
-    for _ in range(rounds):
-        wait_for(device)
-        begun = time.perf_counter()
-        y = operator(x, *LRN_CONSTANTS)
-        wait_for(device)
-        between = time.perf_counter()
-        torch.autograd.grad(y, x, grad)
-        wait_for(device)
-        forward.append((between - begun) * 1e3)
-        backward.append((time.perf_counter() - between) * 1e3)
-    return [round(median(each), 3) for each in (forward, backward)]
 
 
 class Synthetic:
@@ -133,10 +78,9 @@ class Synthetic:
 
 def steps(section: Section) -> None:
     """Steps of the full recipe on 1.28 million synthetic pictures: pictures/s, the host's share, waits."""
+    need_torch_on(section.device)
     count, number = (10_000, 2) if section.quick else (1_281_167, 200)
-    batch_sizes = (8,) if section.quick else (128, 512)
-    precisions = [each for each in get_args(TrainingPrecision) if each != "auto"]
-    for batch_size, precision, compile in product(batch_sizes, precisions, (False, True)):
+    for batch_size, precision, compile in runs(section.quick):
         name = f"batch {batch_size}, {precision}{', --compile' if compile else ''}"
         if section.quick and compile:
             section.skip(f"{name}: not with --quick")
@@ -146,47 +90,83 @@ def steps(section: Section) -> None:
             recipe = zoo.recipe("alexnet-2012").override(
                 *settings(section), f"train.batch_size={batch_size}", f"train.precision={precision}"
             )
-            try:
+            with section.part(name):  # out of memory, or what torch.compile can't do: the others go on
                 section.note(name, time_steps(recipe, section.device, count, number, compile))
-            except Exception as error:  # out of memory, or what torch.compile can't do: the others go on
-                section.failed(name, error)
+
+
+def runs(quick: bool) -> list[tuple[int, TrainingPrecision, bool]]:
+    """Batch size, precision and --compile of every run, those that tell most first."""
+    precisions = [each for each in get_args(TrainingPrecision) if each != "auto"]
+    if quick:
+        return [(8, precision, compile) for compile, precision in product((False, True), precisions)]
+    others = (
+        (size, precision, compile)
+        for compile, size, precision in product((False, True), (128, 512), precisions)
+    )
+    return list(dict.fromkeys((*FIRST_RUNS, *others)))
 
 
 def time_steps(recipe: Recipe, device: str, count: int, number: int, compile: bool) -> dict[str, Any]:
-    """Time `number` steps after some for warming up, then look for waits in three more."""
+    """Time `number` steps after some for warming up; then the host's part, and waits, in a few more."""
+    if compile:
+        torch.compiler.reset()  # what was compiled for another batch size or precision would be reused
     axes = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     statistics = Statistics((123.0, 117.0, 104.0), (1.0, 1.0, 1.0), axes)
-    trainer = Trainer(recipe, statistics, 1000, World(device=torch.device(device)), compile=compile)
-    reader = trainer.reader(Synthetic(count, recipe.preprocess.resize))
-    draws, batch_size = EpochDraws.draw(recipe, 0, count, statistics), recipe.train.batch_size
-    batches = trainer.training_batches(reader, draws)
-    for _ in range(min(number, 10)):
-        trainer.step(next(batches), 0.0)
-    wait_for(device)
-    begun = time.perf_counter()
-    in_steps = 0.0
-    for _ in range(number):
-        batch = next(batches)
-        entered = time.perf_counter()
-        trainer.step(batch, 0.0)
-        in_steps += time.perf_counter() - entered
-    wait_for(device)
-    seconds = time.perf_counter() - begun
+    batch_size = recipe.train.batch_size
+    with tf32(recipe.train.precision == "tf32"):
+        trainer = Trainer(recipe, statistics, 1000, World(device=torch.device(device)), compile=compile)
+        reader = trainer.reader(Synthetic(count, recipe.preprocess.resize))
+        batches = trainer.training_batches(reader, EpochDraws.draw(recipe, 0, count, statistics))
+        for _ in range(min(number, WARM_UP)):
+            trainer.step(next(batches), 0.0)
+        wait_for(device)
+        begun = time.perf_counter()
+        for _ in range(number):
+            trainer.step(next(batches), 0.0)
+        wait_for(device)
+        seconds = time.perf_counter() - begun
+        in_host = 0.0
+        for _ in range(HOST_STEPS):
+            batch = next(batches)
+            wait_for(device)  # a step's call would block on a full queue, and count the device's time
+            entered = time.perf_counter()
+            trainer.step(batch, 0.0)
+            in_host += time.perf_counter() - entered
+        activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+        with profile(activities=activities) as profiled, record_function(PROFILED):
+            for _ in range(PROFILED_STEPS):
+                trainer.step(next(batches), 0.0)
+    step, host = seconds / number * 1e3, in_host / HOST_STEPS * 1e3
     figures: dict[str, Any] = {
         "pictures/s": round(number * batch_size / seconds),
-        "ms of a step": round(seconds / number * 1e3, 2),
-        "share of it in the host's call": round(in_steps / seconds, 2),
+        "ms of a step": round(step, 2),
+        "ms of the host's call": round(host, 2),
+        "its share of a step": round(host / step, 2),
+        f"waits in {PROFILED_STEPS} steps": waits(profiled.events() or []),
     }
     if device == "cuda":
-        activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-        with torch.profiler.profile(activities=activities) as profile:
-            for _ in range(3):
-                trainer.step(next(batches), 0.0)
-        found = {each.key: each.count for each in profile.key_averages() if each.key in WAITS}
-        figures["waits in 3 steps"] = found
         figures["GB of memory"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
         torch.cuda.reset_peak_memory_stats()
     return figures
+
+
+def waits(events: Iterable[Any]) -> dict[str, int]:
+    """How often the host waited within the profiled steps; the profiler's own waits are outside of them."""
+    events = list(events)
+    (steps,) = (
+        each.time_range for each in events if each.name == PROFILED and each.device_type.name == "CPU"
+    )
+    return dict(
+        Counter(
+            each.name
+            for each in events
+            if each.name in WAITS and steps.start <= each.time_range.start <= steps.end
+        )
+    )
+
+
+class PlannedInterrupt(KeyboardInterrupt):
+    """What `Interrupts` raises, so that a user's Ctrl-C is not taken for it."""
 
 
 class Interrupts(Progress):
@@ -194,26 +174,19 @@ class Interrupts(Progress):
 
     def result(self, line: str) -> None:
         """An epoch's figures."""
-        raise KeyboardInterrupt
-
-
-class Dies(Progress):
-    """Ends this process as `kill -9` does, when it reports its first epoch."""
-
-    def result(self, line: str) -> None:
-        """An epoch's figures."""
-        os.kill(os.getpid(), signal.SIGKILL)
+        raise PlannedInterrupt
 
 
 def accuracy(section: Section) -> None:
     """fashion-mini, interrupted and resumed on the device, against the network that a CPU trained."""
+    need_torch_on(section.device)
     data = few_pictures(section) if section.quick else None
     extra = (*TINY, *QUICK_RUN) if section.quick else ()
     output, device = section.folder / "fashion.pt", section.device
     begun = time.perf_counter()
     try:
         train(data, settings=extra, output=output, device=device, progress=Interrupts())
-    except KeyboardInterrupt:
+    except PlannedInterrupt:
         section.note("interrupted", "after the first epoch")
     checkpoint = train(data, output=output, device=device, resume=True)
     section.note("seconds", round(time.perf_counter() - begun, 1))
@@ -236,47 +209,3 @@ def cpu_accuracy() -> float:
     model = open_model(zoo.built_in_model(), "cpu")
     resized = np.stack([images.load(each, model.preprocess) for each in pictures])
     return 100 * float((model.run(resized).argmax(1) == targets).mean())
-
-
-def modes(section: Section) -> None:
-    """Every parallel mode on the GPUs of this machine, or two processes of the CPU; then one that dies."""
-    count = 2 if section.device == "cpu" else torch.cuda.device_count()
-    if count < 2:
-        raise Skipped("parallel modes: this machine has one GPU")
-    names = list(get_args(Parallelism))
-    if section.quick:
-        section.skip(f"{', '.join(names[1:])}: not with --quick")
-        names = names[:1]
-    data = few_pictures(section)
-    for mode in [*names, "killed"]:
-        if not section.has_time(mode):
-            return
-        output = section.folder / f"{mode}.pt"
-        begun = time.perf_counter()
-        script = [Path(__file__).with_name("gpu_rank.py"), mode, data, output, section.device]
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        try:
-            done = subprocess.run(
-                [sys.executable, *launcher, *script],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=max(30.0, section.deadline - time.monotonic()),
-            )
-        except subprocess.TimeoutExpired:
-            section.expect(False, f"{mode}: ends in its time")
-            continue
-        section.note(mode, {"processes": count, "seconds": round(time.perf_counter() - begun, 1)})
-        if mode == "killed":
-            section.expect(done.returncode != 0, "a killed process ends the run with an error")
-            section.expect("SIGKILL" in done.stderr, "the error names the signal")
-        else:
-            last = done.stderr.strip().splitlines()[-1:]
-            section.expect(done.returncode == 0 and output.exists(), f"{mode} trains: {last}")
-
-
-def run_rank(mode: str, data: str, output: str, device: str) -> None:
-    """What a process of `modes` does: train a tiny network; of a "killed" run, the first dies."""
-    parallel, progress = ("data", Dies()) if mode == "killed" else (cast(Parallelism, mode), SILENCE)
-    extra = (*TINY, *QUICK_RUN)
-    train(data, settings=extra, output=output, device=device, parallel=parallel, progress=progress)
