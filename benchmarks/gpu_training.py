@@ -153,7 +153,7 @@ def time_steps(recipe: Recipe, device: str, count: int, number: int, compile: bo
 def waits(events: Iterable[Any]) -> dict[str, int]:
     """How often the host waited within the profiled steps; the profiler's own waits are outside of them."""
     events = list(events)
-    (steps,) = (
+    steps = next(
         each.time_range for each in events if each.name == PROFILED and each.device_type.name == "CPU"
     )
     return dict(

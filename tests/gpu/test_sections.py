@@ -15,5 +15,6 @@ def test_a_section_finds_nothing_wrong(name: str, tmp_path: Path) -> None:
     section = Section("cuda", True, tmp_path, time.monotonic() + 600)
     result = gpu.run(name, section)
     assert not result["failures"]
+    assert not result["out_of_time"]
     if not result["figures"]:
         pytest.skip("; ".join(result["skipped"]))
