@@ -1,13 +1,18 @@
 """What the sections of benchmarks/gpu.py compute with: networks, ONNX files, and pictures."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk.choices import LrnForm, Precision
+from alexnet_tk.preprocess import Preprocess
 from benchmarks.gpu_section import Section
+
+if TYPE_CHECKING:
+    from alexnet_tk.network.alexnet import AlexNet
 
 # All eight layers and both towers, small enough for a CPU.
 TINY = (
@@ -80,15 +85,14 @@ def few_pictures(section: Section) -> Path:
     return folder
 
 
-def untrained(section: Section, *extra: str) -> Path:
+def untrained(section: Section, *extra: str, varied: bool = True) -> Path:
     """A checkpoint of random weights, whose last layer is scaled so that answers differ between pictures.
 
-    Random weights alone give every picture the same answer by a wide margin, which nothing would change.
+    Random weights alone (`varied` false) give every picture the same answer by so wide a margin that no
+    error changes it, which suits a file that only has to survive int8.
     """
-    import torch
-
     from alexnet_tk import zoo
-    from alexnet_tk.network.alexnet import AlexNet, normalise
+    from alexnet_tk.network.alexnet import AlexNet
     from alexnet_tk.training.checkpoint import Checkpoint
     from alexnet_tk.training.statistics import Statistics
 
@@ -99,6 +103,19 @@ def untrained(section: Section, *extra: str) -> Path:
     preprocess = recipe.resolve(statistics.mean)
     network = AlexNet(recipe.network, LABELS)
     network.initialise(0)
+    if varied:
+        vary_answers(network, preprocess)
+    names = [f"label {i}" for i in range(LABELS)]
+    Checkpoint(recipe, names, statistics, dict(network.state_dict())).save(path)
+    return path
+
+
+def vary_answers(network: "AlexNet", preprocess: Preprocess) -> None:
+    """Scale the last layer so that each class's logit has the mean 0 and `LOGIT_SPREAD` over pictures."""
+    import torch
+
+    from alexnet_tk.network.alexnet import normalise
+
     x = normalise(
         torch.from_numpy(pictures(64, preprocess.crop, seed=0)),
         torch.tensor(preprocess.mean),
@@ -110,9 +127,6 @@ def untrained(section: Section, *extra: str) -> Path:
         scale = LOGIT_SPREAD / logits.std(0)
         network.f8.weight.mul_(scale[:, None])
         network.f8.bias.copy_((network.f8.bias - logits.mean(0)) * scale)
-    names = [f"label {i}" for i in range(LABELS)]
-    Checkpoint(recipe, names, statistics, dict(network.state_dict())).save(path)
-    return path
 
 
 def forms(section: Section) -> list[str]:

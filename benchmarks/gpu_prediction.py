@@ -101,7 +101,7 @@ def int8_file(section: Section) -> Path:
     from alexnet_tk.exporting import export
 
     path, shown = section.folder / "int8.onnx", jpegs(section, 32)
-    checkpoint = untrained(section, *TINY)
+    checkpoint = untrained(section, *TINY, varied=False)
     export(checkpoint, path, precision="int8", lrn="decomposed", calibrate=shown, overwrite=True)
     return path
 

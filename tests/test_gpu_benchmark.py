@@ -194,6 +194,11 @@ def test_the_pictures_of_a_folder_have_different_answers(folder: Path) -> None:
     assert answers[:8] != answers[8:16] != answers[16:24]  # batches that change places are noticed
 
 
+def test_there_is_an_int8_file_for_cuda_to_refuse(folder: Path) -> None:
+    section = Section("cuda", True, folder, time.monotonic() + 100)
+    assert open_model(gpu_prediction.int8_file(section), "cpu").metadata["precision"] == "int8"
+
+
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_steps_are_timed_in_the_arithmetic_of_training(
     precision: str, monkeypatch: pytest.MonkeyPatch
