@@ -167,7 +167,7 @@ class TestFaults:
         assert words in look(zoo.built_in_model(), folders=(_without(tmp_path, libraries, name),)).error
 
     def test_a_file_that_is_no_network_is_at_fault_itself(self, tmp_path: Path, look: Look) -> None:
-        (tmp_path / "text.onnx").write_text("no network")
+        (tmp_path / "text.onnx").write_bytes(b"\x08no network")
         assert look(tmp_path / "text.onnx").error.startswith(f"{tmp_path / 'text.onnx'} can't be opened")
 
     def test_int8(self, int8: Path, look: Look) -> None:
