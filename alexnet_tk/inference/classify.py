@@ -18,7 +18,14 @@ from alexnet_tk.inference.other_models import (
     read_preprocess,
 )
 from alexnet_tk.inference.pictures import Decoded, Picture
-from alexnet_tk.inference.pipeline import Answers, Result, answer, choose_batch_size, one_by_one
+from alexnet_tk.inference.pipeline import (
+    Answers,
+    Result,
+    answer,
+    choose_batch_size,
+    one_by_one,
+    require_at_least_1,
+)
 from alexnet_tk.inference.ranking import most_probable
 from alexnet_tk.inference.record import Record
 from alexnet_tk.inference.session import Device
@@ -182,9 +189,7 @@ class Classifier:
 
         `then` is called in the worker threads, in several of them at once.
         """
-        for name, number in (("topk", topk), ("batch_size", batch_size), ("workers", workers)):
-            if number is not None and (not hasattr(number, "__index__") or number < 1):
-                raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1")
+        require_at_least_1(topk=topk)
         topk = min(topk, len(self.labels))
 
         def finish(pictures: list[Decoded]) -> Result:

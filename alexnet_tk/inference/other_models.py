@@ -222,7 +222,6 @@ def _with_softmax(path: Path, model: Model) -> Model:
             f"{path} gives {answers.shape[1]:,} numbers for a picture, and there are {len(model.labels):,} "
             "labels; give --labels a file with one label on each line, in the order of the network's outputs"
         )
-    answers = answers[
-        np.isfinite(answers).all(axis=1)
-    ]  # one that divides by the picture's deviation has none
+    # A network that divides by a picture's deviation gives no numbers for black and white.
+    answers = answers[np.isfinite(answers).all(axis=1)]
     return replace(model, softmax=not bool(((answers >= 0) & (answers <= 1 + 1e-3)).all()))

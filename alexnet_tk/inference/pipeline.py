@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk import images
 from alexnet_tk.choices import Crops
-from alexnet_tk.errors import PictureError
+from alexnet_tk.errors import PictureError, UsageError
 from alexnet_tk.inference.model import Model
 from alexnet_tk.inference.pictures import (
     Batch,
@@ -72,6 +72,7 @@ def answer(
     have the same shape there. `finish` makes the result of a batch, in several threads at once. The other
     arguments are those of `Classifier.answers`.
     """
+    require_at_least_1(batch_size=batch_size, workers=workers)
     workers = workers or usable_cores()
     pictures = each_of(pictures)
     count = len(pictures) if isinstance(pictures, Sized) else None
@@ -99,6 +100,13 @@ def answer(
                 yield result
 
     return Answers(results(), speed)
+
+
+def require_at_least_1(**arguments: int | None) -> None:
+    """Raise `UsageError` for an argument, by its name, that is neither None nor a whole number above 0."""
+    for name, number in arguments.items():
+        if number is not None and (not hasattr(number, "__index__") or number < 1):
+            raise UsageError(f"{name} is {number!r}; it must be a whole number of at least 1")
 
 
 def one_by_one(batches: Answers[list[Result]]) -> Answers[Result]:

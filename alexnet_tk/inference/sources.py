@@ -102,7 +102,7 @@ def _patterns(pattern: str) -> list[str]:
         is_plain = leading or not re.search(r"[*?]|\[\[\]", part)  # [[] is an escaped bracket
         loose += glob.escape(part) if is_plain else part
         literal += glob.escape(part) if is_plain else re.sub(r"\[(?![\[*?]\])", "[[]", part)
-    return [literal, loose]
+    return [literal] if literal == loose else [literal, loose]
 
 
 def _add_fitting(pattern: str, found: Found) -> bool:
@@ -116,7 +116,7 @@ def _add_fitting(pattern: str, found: Found) -> bool:
         return _add_below("".join(f"{part}/" for part in parts[:at]), parts[at:], found)
     fitting = sorted(glob.glob(pattern))
     for path in fitting:
-        if (name := os.path.basename(path)).lower() in SYSTEM_FOLDERS:
+        if (name := os.path.basename(path)).lower() in SYSTEM_FOLDERS and os.path.isdir(path):
             found.ignored[f"{name} folder"] += 1
         else:
             _add(path, found)

@@ -63,4 +63,4 @@ def answered(output: Path) -> Iterator[str]:
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     """A record with its path as bytes, too, and text that is valid in Arrow."""
     cleaned = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}
-    return cleaned | {"path_bytes": os.fsencode(row["path"])}
+    return cleaned | {"path_bytes": row["path"].encode("utf-8", "surrogateescape")}

@@ -131,10 +131,12 @@ def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
             f"{classes.root} holds {counted(len(names), 'class folder')}{classes.instead}; "
             "at least 2 are needed, each with the pictures of one class"
         )
-    if len(filled := [each for each in names if each not in classes.names_with(0)]) == 1:
+    empty = classes.names_with(0)
+    if len(empty) == len(names) - 1:
+        (filled,) = set(names) - set(empty)
         raise DataError(
-            f"{classes.root} holds pictures of one class, {filled[0]}, and none in "
-            f"{shortened(classes.names_with(0), 3)}; at least 2 classes are needed{classes.cures}"
+            f"{classes.root} holds pictures of one class, {filled}, and none in {shortened(empty, 3)}; "
+            f"at least 2 classes are needed{classes.cures}"
         )
     notes = [*splits.notes(), *classes.notes()]
     if splits.val is not None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -365,3 +366,44 @@ def test_a_reader_that_leaves_early_gets_no_more_and_the_report_is_whole(tmp_pat
     page = report.read_text()
     assert all(f"{number}.png" in page for number in range(PICTURES))
     assert page.rstrip().endswith("</html>")
+
+
+ENDINGS = ("csv", "jsonl", "parquet")
+IN_A_LOCALE = """
+import sys
+from alexnet_tk import predict
+folder, resume = sys.argv[1], sys.argv[2] == "resume"
+for ending in ("csv", "jsonl", "parquet"):
+    output = f"{folder}/a.{ending}"
+    predict("named", output=output, model="model.onnx", device="cpu", batch_size=4, resume=resume)
+"""
+
+
+def test_outputs_are_the_same_in_any_locale(folder: Path, tmp_path: Path) -> None:
+    """Names that are UTF-8 and others; what one locale wrote, another takes up."""
+    named = folder / "named"
+    named.mkdir()
+    for name in ("plain.png", "é.png", "画.png", os.fsdecode(b"caf\xe9.png")):
+        (named / name).write_bytes((folder / "pictures" / "0.png").read_bytes())
+
+    def predict_in(locale: dict[str, str], output: Path, word: str) -> list[bytes]:
+        output.mkdir(exist_ok=True)
+        command = [sys.executable, "-c", IN_A_LOCALE, str(output), word]
+        done = subprocess.run(
+            command, cwd=folder, env=os.environ | locale, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return [(output / f"a.{ending}").read_bytes() for ending in ENDINGS]
+
+    utf_8 = {"PYTHONUTF8": "1"}
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    whole = predict_in(utf_8, tmp_path / "utf-8", "new")
+    assert predict_in(ascii_only, tmp_path / "ascii", "new") == whole
+    for locale, output in ((utf_8, "ascii"), (ascii_only, "utf-8")):
+        for ending in ("csv", "jsonl"):
+            file = tmp_path / output / f"a.{ending}"
+            file.write_bytes(file.read_bytes()[:-30])
+        assert predict_in(locale, tmp_path / output, "resume") == whole
+    assert [json.loads(line)["path"] for line in whole[1].splitlines()] == sorted(
+        f"named/{path.name}" for path in named.iterdir()
+    )

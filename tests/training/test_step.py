@@ -4,42 +4,18 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from alexnet_tk.preprocess import Square
-from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.metrics import Tally
 from alexnet_tk.training.parallel import World
-from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
+from benchmarks import host_share
 
 BATCH = 4
-COLOURS = Statistics.from_lists([120, 110, 100], [100, 300, 9000], np.eye(3).tolist())
-RECIPE = Recipe().override(
-    "network.image_size=16",
-    "network.channels=[2,2,2,2,2]",
-    "network.hidden=[2,2]",
-    "network.c1={kernel=3,stride=1,padding=1}",
-    "preprocess.resize=18",
-    f"train.batch_size={BATCH}",
-)
-
-
-class BlankSplit:
-    """A `Split` of black pictures."""
-
-    targets = np.zeros(3 * BATCH, np.int64)
-
-    def read(self, index: int, square: Square) -> NDArray[np.uint8]:
-        return np.zeros((square.crop, square.crop, 3), np.uint8)
-
-    def name(self, index: int) -> str:
-        return str(index)
+RECIPE = host_share.RECIPE.override(f"train.batch_size={BATCH}")
 
 
 class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,9 +36,9 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def test_a_step_adds_few_operators_to_those_of_the_network() -> None:
     """Augmentation and normalisation 8, dropout 6; metrics none, as they sum many steps at a time."""
     world = World()
-    trainer, tally = Trainer(RECIPE, COLOURS, 10, world), Tally(world)
-    draws = EpochDraws.draw(RECIPE, 0, 3 * BATCH, COLOURS)
-    first, second = islice(trainer.training_batches(trainer.reader(BlankSplit()), draws), 2)
+    trainer, tally = Trainer(RECIPE, host_share.COLOURS, 10, world), Tally(world)
+    draws = EpochDraws.draw(RECIPE, 0, 3 * BATCH, host_share.COLOURS)
+    first, second = islice(trainer.training_batches(trainer.reader(host_share.BlankSplit()), draws), 2)
     trainer.step(first, 0.0)
     with Launches() as whole:
         tally.add(*trainer.step(second, 0.0))
