@@ -5,6 +5,7 @@ import warnings
 from functools import cache
 from math import ceil
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -78,7 +79,7 @@ def _draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path, ti
         for row, column in np.argwhere(counts > 0):
             color = "white" if shares[row, column] > 50 else "black"
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=color, size=8)
-    _save(figure, path)
+    _save(figure, path, bbox_inches="tight")  # long labels make it larger than its figure
 
 
 def draw_filters(kernels: NDArray[np.float32], towers: int, path: Path) -> None:
@@ -130,7 +131,7 @@ def _characters(font: str | os.PathLike[str]) -> frozenset[str]:
         return frozenset()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, bbox_inches: Literal["tight"] | None = None) -> None:
     with replacing(path) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # of names: boxes stand for them
-        figure.savefig(part, format="png", dpi=110)
+        figure.savefig(part, format="png", dpi=110, bbox_inches=bbox_inches)
