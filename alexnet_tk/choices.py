@@ -8,6 +8,7 @@ ChannelOrder = Literal["RGB", "BGR"]  # of the network's input
 BlockOrder = Literal["pool-lrn", "lrn-pool"]  # what follows c1 and c2
 LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Caffe and torch
 Initialisation = Literal["paper", "he", "caffe"]
+ClassWeights = Literal["equal", "balanced"]  # "balanced": every class counts as much as any other
 Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
 TrainingPrecision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 

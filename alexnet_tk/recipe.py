@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from alexnet_tk.choices import (
     ChannelOrder,
+    ClassWeights,
     Filter,
     Schedule,
     TrainingPrecision,
@@ -45,12 +46,21 @@ class Augment:
     """Random changes to training pictures, section 4.1."""
 
     crop: bool = True
+    # Smallest and largest crop as parts of the scaled square's area; the crop is scaled to the network's
+    # input. Empty: every crop has the input's size, as in the paper.
+    crop_area: tuple[float, ...] = ()
     mirror: bool = True
     # σ of the random shift along the principal components of the training set's colours.
     color_sigma: float = field(default=0.1, metadata={"formerly": "color"})
     rotate: float = 0.0  # degrees, uniform in ±rotate
 
     def __post_init__(self) -> None:
+        area = list(self.crop_area)
+        in_order = len(area) in (0, 2) and all(0 < part <= 1 for part in area) and area == sorted(area)
+        require(
+            in_order, "augment.crop_area", area, "empty, or two parts above 0 and up to 1, such as [0.3, 1.0]"
+        )
+        require(self.crop or not area, "augment.crop", self.crop, "true where augment.crop_area is given")
         require(self.color_sigma >= 0, "augment.color_sigma", self.color_sigma, "at least 0")
         require(0 <= self.rotate <= 180, "augment.rotate", self.rotate, "from 0 to 180 degrees")
 
@@ -64,6 +74,9 @@ class Train:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    label_smoothing: float = 0.0  # part of every target that is spread evenly over all classes
+    # "balanced": a picture of class c weighs N / (classes · N_c) in the loss, which is a weighted mean.
+    class_weights: ClassWeights = "equal"
     schedule: Schedule = "plateau"
     drops: int = 3  # plateau: how many times lr is divided by 10 before training stops
     patience: int = 5  # plateau: epochs without a better validation top-1 before lr drops
@@ -77,7 +90,8 @@ class Train:
     def __post_init__(self) -> None:
         require(self.epochs == "auto" or self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
         require(self.lr > 0, "train.lr", self.lr, "above 0")
-        require(0 <= self.momentum < 1, "train.momentum", self.momentum, "at least 0 and below 1")
+        for key in ("momentum", "label_smoothing"):
+            require(0 <= getattr(self, key) < 1, f"train.{key}", getattr(self, key), "at least 0 and below 1")
         for key in ("batch_size", "patience", "micro_batches"):
             require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "at least 1")
         for key in ("weight_decay", "drops", "warmup", "stall"):

@@ -77,6 +77,12 @@ def test_an_override_sets_one_key(setting: str, value: object) -> None:
         ("train.steps=" + "[" * 20000, ["train.steps", "list of integers"]),
         ("network.hidden=[4000000000000,16]", ["network.hidden", "1,000,000"]),
         ("augment.rotate=181", ["augment.rotate", "181"]),
+        ("augment.crop_area=[0.5]", ["augment.crop_area", "[0.5]", "[0.3, 1.0]"]),
+        ("augment.crop_area=[0, 1]", ["augment.crop_area", "above 0"]),
+        ("augment.crop_area=[0.5, 1.1]", ["augment.crop_area", "up to 1"]),
+        ("augment.crop_area=[0.9, 0.5]", ["augment.crop_area", "[0.9, 0.5]"]),
+        ("train.label_smoothing=1", ["train.label_smoothing", "below 1"]),
+        ("train.class_weights=yes", ["train.class_weights", "'equal'", "'balanced'"]),
     ],
 )
 def test_an_error_is_one_line_that_names_the_key(setting: str, words: list[str]) -> None:

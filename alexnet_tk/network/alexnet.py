@@ -116,13 +116,10 @@ class AlexNet(nn.Module):
     def hidden(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
         """f7's activations (N, 4096) of the flattened maps (N, 9216); `masks` as for `features`."""
         x = F.relu(self.f6(x))  # (N, 4096)
-        width = x.shape[1]
-        if masks is not None:
-            x = x * masks[:, :width].to(x.dtype)
-        x = F.relu(self.f7(x))  # (N, 4096)
-        if masks is not None:
-            x = x * masks[:, width:].to(x.dtype)
-        return x
+        if masks is None:
+            return F.relu(self.f7(x))  # (N, 4096)
+        for_f6, for_f7 = masks.to(x.dtype).tensor_split((x.shape[1],), dim=1)
+        return F.relu(self.f7(x * for_f6)) * for_f7
 
     def head(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of f7's activations (N, 4096)."""

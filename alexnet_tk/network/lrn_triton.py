@@ -10,6 +10,7 @@ stays half precision in memory without its squares overflowing, and there is no 
 torch's builds for CUDA on Linux install; `lrn.py` does without.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -99,6 +100,7 @@ def _computed(kernel: Any, *arguments: Any) -> Tensor:
     return result
 
 
+@cache
 def _constants(maps: int, size: int, alpha: float, beta: float, k: float, towers: int) -> dict[str, Any]:
     """What the kernels are compiled for; each program takes PIXELS pixels with all maps, padded to MAPS."""
     padded = triton.next_power_of_2(maps)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from alexnet_tk import images
+from alexnet_tk.preprocess import Square
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.training.changes import Changes
 from alexnet_tk.training.statistics import Statistics
@@ -19,9 +21,10 @@ from alexnet_tk.training.statistics import Statistics
 class EpochDraws:
     """The random numbers of one epoch over a training set of N pictures; a batch reads only its own rows."""
 
-    crop_size: int  # pixels
+    square: Square  # of the crop
     order: NDArray[np.int64]  # (N,) the order in which the pictures are seen
     corner: NDArray[np.int64]  # (N, 2) top and left of the crop, pixels
+    side: NDArray[np.int64] | None  # (N,) of the crop before it is scaled, pixels; None: it is not scaled
     mirror: NDArray[np.bool_]  # (N,)
     shift: NDArray[np.float32] | None  # (N, 3) added to red, green, blue
     angle: NDArray[np.float32] | None  # (N,) radians
@@ -35,37 +38,50 @@ class EpochDraws:
         λ itself, which would shift a 0..255 picture by hundreds of grey levels; the authors' code draws with
         deviations.
         """
-        augment, size = recipe.augment, recipe.network.image_size
-        margin = recipe.preprocess.resize - size
+        augment, resize, size = recipe.augment, recipe.preprocess.resize, recipe.network.image_size
+        margin = resize - size
         random = np.random.default_rng([recipe.train.seed, epoch])
         order = random.permutation(pictures)
         corner = random.integers(0, margin, (pictures, 2), endpoint=True)
         mirror = random.random(pictures) < 0.5
         color = random.standard_normal((pictures, 3), dtype=np.float32)
         angle = random.uniform(-1, 1, pictures).astype(np.float32)
+        side = None
+        if augment.crop_area:
+            smallest, largest = augment.crop_area
+            area = random.uniform(smallest, largest, pictures)
+            side = np.rint(resize * np.sqrt(area)).astype(np.int64).clip(min=1)
+            corner = random.integers(0, resize - side[:, None], (pictures, 2), endpoint=True)
         # Of all pictures at once: the product of a few rows is rounded differently.
         deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
         color = (color * np.float32(augment.color_sigma)) * deviations
         return cls(
-            size,
+            Square(size, size, recipe.preprocess.filter),
             order,
             corner if augment.crop else np.full_like(corner, margin // 2),
+            side,
             mirror & augment.mirror,
             color @ np.array(statistics.eigenvectors, np.float32).T if augment.color_sigma else None,
             angle * np.float32(np.radians(augment.rotate)) if augment.rotate else None,
         )
 
     def crop(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-        """The random crop of the picture with this index, uint8 (S, S, 3) of (R, R, 3); a view."""
+        """The random crop of the picture with this index, uint8 (S, S, 3) of (R, R, 3)."""
         top, left = self.corner[index]
-        return picture[top : top + self.crop_size, left : left + self.crop_size]
+        side = self.square.crop if self.side is None else self.side[index]
+        crop = picture[top : top + side, left : left + side]
+        return crop if side == self.square.crop else images.load(crop, self.square)
 
     def changes(self, indices: NDArray[np.int64]) -> Changes:
         """What happens to the pictures with these indices, beside their crops; on the CPU."""
-        shift, angle = (
-            None if table is None else torch.from_numpy(table[indices]) for table in (self.shift, self.angle)
-        )
-        return Changes(torch.from_numpy(self.mirror[indices].reshape(-1, 1, 1, 1)), shift, angle)
+        mirror = torch.from_numpy(self.mirror[indices].reshape(-1, 1, 1, 1))
+        shift = angle = None
+        if self.shift is not None:
+            # Of a whole line of pixels, as in `normalise`.
+            shift = torch.from_numpy(np.tile(self.shift[indices], self.square.crop)[:, None])
+        if self.angle is not None:
+            angle = torch.from_numpy(self.angle[indices])
+        return Changes(mirror, shift, angle)
 
 
 def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

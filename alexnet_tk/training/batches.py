@@ -25,7 +25,7 @@ class PictureBatch:
     pictures: Tensor  # uint8 (B, S, S, 3)
     changes: Changes | None  # in training
     targets: Tensor  # int64 (B,)
-    sample_weights: Tensor  # float32 (B,) 1, or 0 where the picture is blank
+    sample_weights: Tensor  # float32 (B,) those of the pictures' classes; 0 where the picture is blank
     slots: Tensor  # int64 (B,) places in the whole batch
     present: Tensor | None  # int64, the rows that are not blank; None: all of them
     indices: NDArray[np.int64]  # in the split, of those that are not blank
@@ -89,6 +89,8 @@ class BatchReader:
         None: one for each usable core
     pinned
         read into pinned memory, from which CUDA devices copy without waiting
+    class_weights
+        float32 (num_classes,) what a picture of each class weighs in the loss; None: 1
 
     """
 
@@ -99,12 +101,14 @@ class BatchReader:
         slots: slice | None = None,
         threads: int | None = None,
         pinned: bool = False,
+        class_weights: NDArray[np.float32] | None = None,
     ) -> None:
         self.split = split
         self.square = square
         self.slots = slots
         self.threads = threads or usable_cores()
         self.pinned = pinned
+        self.class_weights = class_weights
         self.failures: dict[int, str] = {}
 
     def batches(
@@ -145,11 +149,14 @@ class BatchReader:
         pixels[~present] = 0
         found = np.flatnonzero(present)
         rows = found if self.slots is None else np.arange(count)
+        targets, weights = self.split.targets[indices[rows]], present[rows].astype(np.float32)
+        if self.class_weights is not None:
+            weights *= self.class_weights[targets]
         batch = PictureBatch(
             pictures if len(rows) == count else pictures[torch.from_numpy(rows)],
             None if changes is None else changes(indices[rows]),
-            torch.from_numpy(self.split.targets[indices[rows]]),
-            torch.from_numpy(present[rows].astype(np.float32)),
+            torch.from_numpy(targets),
+            torch.from_numpy(weights),
             torch.from_numpy(first + rows),
             None if len(rows) == len(found) else torch.from_numpy(found),
             indices[found],

@@ -18,7 +18,7 @@ class Changes:
     """The random changes of a batch of B pictures, on their device."""
 
     mirror: Tensor  # bool (B, 1, 1, 1)
-    shift: Tensor | None  # float32 (B, 3) added to red, green, blue
+    shift: Tensor | None  # float32 (B, 1, S·3) added to the lines of pixels, red, green, blue by turns
     angle: Tensor | None  # float32 (B,) radians
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Changes":
@@ -31,14 +31,11 @@ class Changes:
 
         The result is about 0..255 and not clipped, as in the authors' code.
         """
-        x = torch.where(self.mirror, pictures.flip(2), pictures).float()
+        x = torch.where(self.mirror, pictures.flip(2), pictures)
         if self.angle is not None:
-            x = rotate(x, self.angle)
-        if self.shift is not None:
-            # A whole line of pixels at a time, as in `normalise`.
-            x = x.contiguous()
-            x.flatten(2).add_(self.shift.repeat(1, x.shape[2])[:, None, :])  # (B, S, S·3)
-        return x
+            x = rotate(x.float(), self.angle)
+        # The sum is float32 whatever x is.
+        return x.float() if self.shift is None else (x.flatten(2) + self.shift).view(x.shape)
 
     def network_input(
         self, pictures: Tensor, mean: Tensor, std: Tensor, channel_order: ChannelOrder
@@ -47,9 +44,9 @@ class Changes:
 
         On the CPU a few pictures are done at a time, so that their temporaries stay in the cache.
         """
-        if pictures.device.type != "cpu":
-            return normalise(self.apply(pictures), mean, std, channel_order)
         count, size, _, _ = pictures.shape
+        if pictures.device.type != "cpu" or count <= PICTURES_PER_PIECE:
+            return normalise(self.apply(pictures), mean, std, channel_order)
         x = torch.empty((count, 3, size, size), memory_format=torch.channels_last)
         for first in range(0, count, PICTURES_PER_PIECE):
             part = slice(first, first + PICTURES_PER_PIECE)

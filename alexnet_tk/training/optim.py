@@ -47,6 +47,11 @@ class PaperSGD(torch.optim.SGD):
             found_inf=getattr(self, "found_inf", None),
         )
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients; torch's own method takes several times as long for its profiler's sake."""
+        for parameter in self.param_groups[0]["params"]:
+            parameter.grad = None
+
     def set_lr(self, lr: float) -> None:
         """Set the learning rate of the next step; it must be above 0."""
         for group in self.param_groups:

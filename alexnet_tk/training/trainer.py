@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet_tk.choices import Parallelism
@@ -67,7 +68,10 @@ class Trainer:
         """What reads this process's part of every batch of a split."""
         slots = self.strategy.slots if self.world.size > 1 else None
         pinned = self.device.type == "cuda"
-        return BatchReader(split, self.recipe.square, slots, self.world.cores, pinned)
+        weights = None
+        if self.recipe.train.class_weights == "balanced":
+            weights = balanced_weights(split.targets, self.num_classes)
+        return BatchReader(split, self.recipe.square, slots, self.world.cores, pinned, weights)
 
     def training_batches(
         self, reader: BatchReader, draws: EpochDraws, first: int = 0
@@ -246,6 +250,12 @@ class Trainer:
             f"loss became NaN or infinite {where} (lr {self.lr:g}); saved checkpoints predate it; "
             f"try --set train.lr={self.recipe.train.lr / 10:g}"
         )
+
+
+def balanced_weights(targets: NDArray[np.int64], num_classes: int) -> NDArray[np.float32]:
+    """N / (num_classes · N_c) for each class, so that the mean over N pictures is 1."""
+    counts = np.bincount(targets, minlength=num_classes)
+    return (len(targets) / (num_classes * np.maximum(counts, 1))).astype(np.float32)
 
 
 def _cpu_copy(tensor: Tensor) -> Tensor:

@@ -22,10 +22,10 @@ RANDOM = np.random.default_rng(0)
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:
-    recipe = SMALL.override("augment.rotate=5")
+    recipe = SMALL.override("augment.rotate=5", "augment.crop_area=[0.3, 0.9]")
     epochs = [EpochDraws.draw(recipe, epoch, 50, COLOURS) for epoch in (3, 3, 4)]
     other_seed = EpochDraws.draw(recipe.override("train.seed=1"), 3, 50, COLOURS)
-    for table in ("order", "corner", "mirror", "shift", "angle"):
+    for table in ("order", "corner", "side", "mirror", "shift", "angle"):
         first, again, later = (getattr(each, table) for each in epochs)
         assert np.array_equal(first, again)
         assert not np.array_equal(first, later)
@@ -54,6 +54,28 @@ def test_crops_reach_every_corner_and_nothing_else() -> None:
     assert draws.mirror.mean() == pytest.approx(0.5, abs=0.05)
 
 
+def test_crops_of_all_sizes_are_scaled_to_the_inputs() -> None:
+    """Against Pillow; other draws than the crops' stay as they are."""
+    recipe = SMALL.override("augment.crop_area=[0.25, 1.0]")
+    plain, draws = (EpochDraws.draw(each, 0, 3_000, COLOURS) for each in (SMALL, recipe))
+    for table in ("order", "mirror", "shift"):
+        assert np.array_equal(getattr(plain, table), getattr(draws, table))
+    side = draws.side
+    assert side is not None
+    assert (side.min(), side.max()) == (22, 44)  # of 44, half to all
+    assert (np.square(side / 44) < 0.625).mean() == pytest.approx(0.5, abs=0.03)  # areas are uniform
+    last = 44 - side[:, None]
+    assert ((draws.corner >= 0) & (draws.corner <= last)).all()
+    for reached in (draws.corner == 0, draws.corner == last):
+        assert reached.any(axis=0).all()
+    picture = RANDOM.integers(0, 256, (44, 44, 3), dtype=np.uint8)
+    for index in range(50):
+        top, left = draws.corner[index].tolist()
+        box = (left, top, left + side[index].item(), top + side[index].item())
+        theirs = Image.fromarray(picture).crop(box).resize((40, 40), Image.Resampling.BILINEAR)
+        assert np.array_equal(draws.crop(picture, index), np.asarray(theirs))
+
+
 def test_mirrors_are_the_numbered_ones() -> None:
     draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20, COLOURS)
     pictures = RANDOM.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)
@@ -70,7 +92,7 @@ def test_the_colour_noise_is_the_formula() -> None:
     values, vectors = np.linalg.eigh(covariance)
     statistics = Statistics.from_lists([0, 0, 0], values.tolist(), vectors.tolist())
     draws = EpochDraws.draw(SMALL.override("augment.mirror=false"), 0, 4_000, statistics)
-    black = torch.zeros(4_000, 1, 1, 3, dtype=torch.uint8)
+    black = torch.zeros(4_000, 1, 40, 3, dtype=torch.uint8)  # a line of each
     shift = draws.changes(np.arange(4_000)).apply(black).numpy()[:, 0, 0]
     noise = shift @ vectors / np.sqrt(values)  # along each component, in its deviations
     np.testing.assert_allclose(np.cov(noise.T), np.eye(3) / 100, atol=1e-3)

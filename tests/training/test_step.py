@@ -4,6 +4,8 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,6 +33,31 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not function.is_view and "empty" not in str(function) and "detach" not in str(function):
             self.counts[str(function)] += 1
         return function(*args, **(kwargs or {}))
+
+
+class UnequalSplit(host_share.BlankSplit):
+    """Nine pictures of class 0, and one of class 2."""
+
+    targets = np.array([0] * 9 + [2])
+
+
+@pytest.mark.parametrize("weights", ["equal", "balanced"])
+def test_the_loss_is_a_weighted_mean_with_smooth_targets(weights: str) -> None:
+    recipe = RECIPE.override("train.label_smoothing=0.3", f"train.class_weights={weights}")
+    recipe = recipe.override("train.batch_size=10", "network.dropout=0")
+    trainer = Trainer(recipe, host_share.COLOURS, 3, World())
+    trainer.set_weights({"f8.bias": torch.tensor([1.0, 0.0, -1.0])})
+    draws = EpochDraws.draw(recipe, 0, 10, host_share.COLOURS)
+    batch = next(trainer.training_batches(trainer.reader(UnequalSplit()), draws))
+    logits, loss = trainer.strategy.forward(trainer._inputs(batch))
+
+    scores = logits.detach().double().numpy()
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    targets = UnequalSplit.targets[draws.order]
+    losses = -(0.7 * scores[np.arange(10), targets] + 0.3 * scores.mean(axis=1))
+    rare = 9 if weights == "balanced" else 1  # what a picture of class 2 weighs beside one of class 0
+    expected = np.average(losses, weights=np.where(targets == 2, rare, 1))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_step_adds_few_operators_to_those_of_the_network() -> None:

@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
-from torch.nn import functional as F
 
 from alexnet_tk.geometry import FULLY_CONNECTED
 from alexnet_tk.training.parallel.strategy import (
+    LEAST_WEIGHT,
     StepInputs,
     Strategy,
     require,
     require_divisible,
     sum_gradients,
+    weighted_loss,
 )
 
 
@@ -56,8 +57,8 @@ class Hybrid(Strategy):
         """As in one process; every process computes all of the batch's loss."""
         weights, targets = self._whole_batch(inputs.sample_weights), self._whole_batch(inputs.targets)
         logits = self._run(self.network, inputs.x, inputs.masks)  # (batch size, num_classes)
-        shares = weights.to(logits.dtype) / weights.sum().clamp(min=1)
-        loss = F.cross_entropy(logits, targets, reduction="none") @ shares
+        shares = weights.to(logits.dtype) / weights.sum().clamp(min=LEAST_WEIGHT)
+        loss = weighted_loss(logits, targets, shares, self.recipe.train)
         return logits[self.slots], loss
 
     def reduce_gradients(self) -> None:

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
-from torch.nn import functional as F
 
 from alexnet_tk.geometry import CONVOLUTIONS, FULLY_CONNECTED
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.training.parallel.strategy import (
+    LEAST_WEIGHT,
     StepInputs,
     Strategy,
     require,
     require_divisible,
     sum_gradients,
+    weighted_loss,
 )
 
 STAGES = (CONVOLUTIONS, FULLY_CONNECTED)
@@ -84,7 +85,7 @@ class Pipeline(Strategy):
             module.forward = autocast(module.forward)  # type: ignore[method-assign]
         stage = PipelineStage(module, self.stage, 2, self.device, group=mesh.get_group("stage"))
         micro_batches = self.recipe.train.micro_batches
-        self._schedule = ScheduleGPipe(stage, micro_batches, _piece_loss, scale_grads=False)
+        self._schedule = ScheduleGPipe(stage, micro_batches, self._piece_loss, scale_grads=False)
 
     def forward(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
         """Run the schedule, whose backward passes follow its forward passes piece by piece.
@@ -92,7 +93,7 @@ class Pipeline(Strategy):
         The gradients exist when it returns; `backward` only sums them over the replicas.
         """
         # Both stages add up the weights of the same pictures, hence the 2.
-        total_weight = self.world.all_reduce(inputs.sample_weights.sum()).clamp(min=1)
+        total_weight = self.world.all_reduce(inputs.sample_weights.sum()).clamp(min=LEAST_WEIGHT)
         shares = 2 * inputs.sample_weights.to(inputs.x.dtype) / total_weight
         if self.stage == 0:
             self._schedule.step(inputs.x)
@@ -123,8 +124,8 @@ class Pipeline(Strategy):
     def _as_float32(self, logits: Tensor) -> Tensor:
         return logits.float() if self.autocast_dtype is not None else logits
 
-
-def _piece_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """The sum of a piece's losses; `target` (B, 2) holds each picture's class and its share of the loss."""
-    logits = logits.float() if logits.dtype != target.dtype else logits
-    return F.cross_entropy(logits, target[:, 0].long(), reduction="none") @ target[:, 1]
+    def _piece_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The sum of a piece's losses; `target` (B, 2) has each picture's class and its share of the loss."""
+        logits = logits.float() if logits.dtype != target.dtype else logits
+        classes, shares = target[:, 0].long(), target[:, 1]
+        return weighted_loss(logits, classes, shares, self.recipe.train)

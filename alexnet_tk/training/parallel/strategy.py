@@ -11,8 +11,10 @@ from torch.nn import functional as F
 
 from alexnet_tk.errors import UsageError
 from alexnet_tk.network.alexnet import AlexNet
-from alexnet_tk.recipe import Recipe
+from alexnet_tk.recipe import Recipe, Train
 from alexnet_tk.training.parallel.world import World
+
+LEAST_WEIGHT = 1e-9  # of a batch, below any that holds a picture
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class StepInputs:
 
     x: Tensor  # float (B, 3, S, S) normalised pictures
     targets: Tensor  # int64 (B,)
-    sample_weights: Tensor  # float32 (B,) 1, or 0 where the picture is blank
+    sample_weights: Tensor  # float32 (B,) in the loss; 0 where the picture is blank
     slots: Tensor  # int64 (B,) the pictures' places in the whole batch, which are their rows in `masks`
     masks: Tensor  # float (batch size, units of f6 and f7)
 
@@ -88,11 +90,10 @@ class Strategy:
 
         """
         # Processes that share a network weigh the same pictures: each computes its share of their loss.
-        total_weight = self.world.all_reduce(inputs.sample_weights.sum()).clamp(min=1)
+        total_weight = self.world.all_reduce(inputs.sample_weights.sum()).clamp(min=LEAST_WEIGHT)
         logits = self._run(self.trained_network, inputs.x, inputs.own_masks)
         shares = inputs.sample_weights.to(logits.dtype) / total_weight
-        loss = F.cross_entropy(logits, inputs.targets, reduction="none") @ shares
-        return logits, loss
+        return logits, weighted_loss(logits, inputs.targets, shares, self.recipe.train)
 
     def backward(self, loss: Tensor) -> None:
         """Leave the batch's gradients in `parameters`."""
@@ -144,9 +145,18 @@ class SingleProcess(Strategy):
     """The whole network and the whole batch in one process, where no picture is blank."""
 
     def forward(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
-        """As elsewhere, with fewer operators: all pictures have the same weight."""
+        """As elsewhere, with fewer operators where all pictures have the same weight."""
+        train = self.recipe.train
+        if train.class_weights != "equal":
+            return super().forward(inputs)
         logits = self._run(self.trained_network, inputs.x, inputs.own_masks)
-        return logits, F.cross_entropy(logits, inputs.targets)
+        return logits, F.cross_entropy(logits, inputs.targets, label_smoothing=train.label_smoothing)
+
+
+def weighted_loss(logits: Tensor, targets: Tensor, shares: Tensor, train: Train) -> Tensor:
+    """The sum of the losses of logits (B, num_classes), each times its share (B,); a scalar."""
+    losses = F.cross_entropy(logits, targets, reduction="none", label_smoothing=train.label_smoothing)
+    return losses @ shares
 
 
 def sum_gradients(parameters: Iterable[Tensor], group: dist.ProcessGroup | None) -> None:
