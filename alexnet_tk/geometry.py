@@ -17,7 +17,7 @@ CONVOLUTIONS = ("c1", "c2", "c3", "c4", "c5")
 FULLY_CONNECTED = ("f6", "f7", "f8")
 LAYERS = (*CONVOLUTIONS, *FULLY_CONNECTED)
 
-POOL_KERNEL, POOL_STRIDE = 3, 2  # overlapping, section 3.4
+POOL_KERNEL, POOL_STRIDE = 3, 2  # the paper's, which overlap: section 3.4
 POOLS = ("pool1", "pool2", "pool5")
 
 
@@ -72,6 +72,7 @@ class Network:
     channels: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
     hidden: tuple[int, int] = (4096, 4096)
     c1: FirstConvolution = field(default_factory=FirstConvolution)
+    pool_kernel: int = POOL_KERNEL  # 2: pools do not overlap
     pool_ceil: bool = False  # round pooled sizes up, as Caffe does
     order: BlockOrder = "pool-lrn"
     dropout: float = 0.5
@@ -80,6 +81,7 @@ class Network:
 
     def __post_init__(self) -> None:
         require(self.towers >= 1, "network.towers", self.towers, "at least 1")
+        require(self.pool_kernel >= POOL_STRIDE, "network.pool_kernel", self.pool_kernel, "at least 2")
         require(0 <= self.dropout < 1, "network.dropout", self.dropout, "at least 0 and below 1")
         for key, widths in (("channels", self.channels), ("hidden", self.hidden)):
             for width in widths:
@@ -190,7 +192,7 @@ def map_sizes(network: Network) -> dict[str, int]:
         (size + 2 * c1.padding - c1.kernel) // c1.stride + 1,
         f"({size} + 2·{c1.padding} - {c1.kernel}) // {c1.stride} + 1",
     )
-    less = POOL_KERNEL - 1 if network.pool_ceil else POOL_KERNEL  # ceil(x / 2) is (x + 1) // 2
+    less = network.pool_kernel - network.pool_ceil  # ceil(x / 2) is (x + 1) // 2
     for name in POOLS:
         size = add(name, (size - less) // POOL_STRIDE + 1, f"({size} - {less}) // {POOL_STRIDE} + 1")
     return sizes

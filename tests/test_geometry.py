@@ -112,6 +112,8 @@ def test_each_layer_reads_what_the_one_before_gives(name: str) -> None:
 
 
 def test_a_network_that_shrinks_to_nothing_shows_the_arithmetic() -> None:
+    with pytest.raises(RecipeError, match=r"network\.pool_kernel is 1; it must be at least 2"):
+        Network(pool_kernel=1)
     with pytest.raises(RecipeError, match=r"leaves nothing after pool1 \(c1: .* = 2, pool1: .* = 0\)"):
         Network(image_size=12)
 
@@ -120,8 +122,9 @@ def test_torch_agrees_on_the_sizes() -> None:
     """An independent computation: torch's own convolution and pooling on a blank picture."""
     import torch
 
-    for name in zoo.names():
-        network = zoo.recipe(name).network
+    networks = [zoo.recipe(name).network for name in zoo.names()]
+    networks += [Network(pool_kernel=kernel, pool_ceil=ceil) for kernel in (2, 4) for ceil in (False, True)]
+    for network in networks:
         c1 = network.c1
         maps = torch.zeros(1, 3, network.image_size, network.image_size)
         maps = torch.nn.functional.conv2d(
@@ -129,9 +132,9 @@ def test_torch_agrees_on_the_sizes() -> None:
         )
         sizes = [maps.shape[-1]]
         for _ in range(3):
-            maps = torch.nn.functional.max_pool2d(maps, 3, 2, ceil_mode=network.pool_ceil)
+            maps = torch.nn.functional.max_pool2d(maps, network.pool_kernel, 2, ceil_mode=network.pool_ceil)
             sizes.append(maps.shape[-1])
-        assert list(map_sizes(network).values()) == sizes, name
+        assert list(map_sizes(network).values()) == sizes, network
 
 
 def test_the_recipes_documents_name_their_parameters() -> None:

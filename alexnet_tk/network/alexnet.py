@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_tk.choices import ChannelOrder
-from alexnet_tk.geometry import LAYERS, LRN, POOL_KERNEL, POOL_STRIDE, Network, convolutions, fully_connected
+from alexnet_tk.geometry import LAYERS, LRN, POOL_STRIDE, Network, convolutions, fully_connected
 from alexnet_tk.network.lrn import operator_for
 from alexnet_tk.preprocess import Preprocess
 
@@ -91,7 +91,7 @@ class AlexNet(nn.Module):
         for name, units in fully_connected(network, num_classes).items():
             self.add_module(name, nn.Linear(units.inputs, units.outputs))
         self.norm = LocalResponseNorm(network.lrn, network.towers)
-        self.pool = nn.MaxPool2d(POOL_KERNEL, POOL_STRIDE, ceil_mode=network.pool_ceil)
+        self.pool = nn.MaxPool2d(network.pool_kernel, POOL_STRIDE, ceil_mode=network.pool_ceil)
 
     def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
         """Logits (N, num_classes) of normalised pictures (N, 3, S, S); `masks` as for `features`."""

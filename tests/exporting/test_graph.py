@@ -86,7 +86,7 @@ VARIANTS = [
     ("network.towers=4", "network.lrn.alpha=0.05"),
     ("network.lrn.enabled=false",),
     ("network.lrn.alpha=0",),
-    ("network.pool_ceil=true",),
+    ("network.pool_ceil=true", "network.pool_kernel=2"),
     ("preprocess.channel_order=BGR", "preprocess.mean=[123,117,104]"),
 ]
 

@@ -61,7 +61,7 @@ def test_the_loss_is_a_weighted_mean_with_smooth_targets(weights: str) -> None:
 
 
 def test_a_step_adds_few_operators_to_those_of_the_network() -> None:
-    """Augmentation and normalisation 8, dropout 6; metrics none, as they sum many steps at a time."""
+    """Augmentation and normalisation 6, dropout 6; metrics none, as they sum many steps at a time."""
     world = World()
     trainer, tally = Trainer(RECIPE, host_share.COLOURS, 10, world), Tally(world)
     draws = EpochDraws.draw(RECIPE, 0, 3 * BATCH, host_share.COLOURS)
@@ -80,4 +80,4 @@ def test_a_step_adds_few_operators_to_those_of_the_network() -> None:
             F.cross_entropy(network(x), second.targets).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
     added = whole.counts - bare.counts
-    assert sum(added.values()) <= 15, added
+    assert sum(added.values()) <= 12, added
