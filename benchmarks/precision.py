@@ -1,11 +1,11 @@
 """Size, speed and agreement with the checkpoint of each variant of an exported file.
 
     alexnet-tk train --recipe own-pictures --set train.epochs=2 --output full.pt    # the full network
-    python benchmarks/precision.py full.pt
+    python benchmarks/precision.py full.pt [--accuracy DATA]
 
 Exports every variant (one that fails its verification is printed and left out), then times them on the CPU in
 turn, so that a drift of the machine's speed affects all alike. Speeds are medians; agreement is what `export`
-found.
+found. With --accuracy every variant is evaluated on all pictures of a folder, too.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 
 from alexnet_tk.errors import ExportError
+from alexnet_tk.evaluation import Evaluation, evaluate
 from alexnet_tk.exporting import Verification, export
 from alexnet_tk.exporting.graph import Variant
 from alexnet_tk.inference.model import Model, open_model
@@ -55,10 +56,12 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, metavar="MODEL.PT")
     parser.add_argument("--calibrate", type=Path, metavar="DIR", help="for a model of other pictures")
     parser.add_argument("--verify-on", type=Path, metavar="DIR", help="the same")
+    parser.add_argument("--accuracy", type=Path, metavar="DATA", help="class folders to evaluate on")
     arguments = parser.parse_args()
     models: dict[str, Model] = {}
     verifications: dict[str, Verification] = {}
     megabytes: dict[str, float] = {}
+    accuracies: dict[str, Evaluation] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, variant in VARIANTS.items():
             path = Path(folder) / f"{name}.onnx"
@@ -76,14 +79,19 @@ def main() -> None:
                 continue
             megabytes[name] = path.stat().st_size / 1e6
             models[name] = open_model(path, "cpu")
+            if arguments.accuracy is not None:
+                accuracies[name] = evaluate(path, arguments.accuracy, device="cpu")
         rates = {batch: speeds(models, batch, rounds) for batch, rounds in ROUNDS.items()}
     columns = "".join(f"   /s at {batch:2}   of fp32" for batch in ROUNDS)
-    print(f"{'variant':18}     MB   of fp32 {columns}   top-1 agrees, of pictures")
+    print(f"{'variant':18}     MB   of fp32 {columns}   top-1 agrees, of pictures", end="")
+    print("   top-1    top-5" if accuracies else "")
     for name in models:
         print(f"{name:18} {megabytes[name]:6.1f}   {megabytes[name] / megabytes['fp32']:6.1%} ", end="")
         for rate in rates.values():
             print(f"   {rate[name]:7.1f}   {rate[name] / rate['fp32']:6.2f}×", end="")
-        print(f"   {verifications[name].top1_agreement:12.1%}, {verifications[name].pictures:,}")
+        print(f"   {verifications[name].top1_agreement:12.1%}, {verifications[name].pictures:11,}", end="")
+        found = accuracies.get(name)
+        print("" if found is None else f"   {found.top1.fraction:6.2%}   {found.top5.fraction:6.2%}")
 
 
 if __name__ == "__main__":
