@@ -5,9 +5,10 @@ from typing import Literal
 # Recipes
 Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 ChannelOrder = Literal["RGB", "BGR"]  # of the network's input
-BlockOrder = Literal["pool-lrn", "lrn-pool"]  # what follows c1 and c2
+# What follows a convolution: "spatial" normalises over neighbouring pixels, "lrn" over neighbouring maps.
+Stage = Literal["relu", "pool", "lrn", "spatial"]
 LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Caffe and torch
-Initialisation = Literal["paper", "he", "caffe"]
+Initialisation = Literal["paper", "he", "caffe", "authors"]
 ClassWeights = Literal["equal", "balanced"]  # "balanced": every class counts as much as any other
 Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
 TrainingPrecision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]

@@ -6,10 +6,12 @@ towers don't read each other is a convolution in T groups; tower r owns rows [r�
 and bias.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
-from alexnet_tk.choices import BlockOrder, Initialisation, LrnConvention
+from alexnet_tk.choices import Initialisation, LrnConvention, Stage
 from alexnet_tk.errors import RecipeError
 from alexnet_tk.tables import require
 
@@ -20,19 +22,64 @@ LAYERS = (*CONVOLUTIONS, *FULLY_CONNECTED)
 POOL_KERNEL, POOL_STRIDE = 3, 2  # the paper's, which overlap: section 3.4
 POOLS = ("pool1", "pool2", "pool5")
 
+Stages = tuple[Stage, ...]
+# What `network.order` of version 0.1.0 was for c1 and c2.
+FORMER_ORDERS: dict[str, Stages] = {
+    "pool-lrn": ("relu", "pool", "lrn"),
+    "lrn-pool": ("relu", "lrn", "pool"),
+}
+
+
+def _require_stages(stages: Stages, key: str) -> None:
+    """Raise `RecipeError` unless a layer's stages have one ReLU, one pooling, and nothing twice."""
+    words = list(stages)
+    once = len(set(words)) == len(words) and {"relu", "pool"} <= set(words)
+    require(once, key, words, "a list with 'relu' and 'pool', and 'lrn' or 'spatial' where wanted, each once")
+
 
 @dataclass(frozen=True)
 class FirstConvolution:
-    """The geometry of c1; c2 to c5 always have the paper's."""
+    """The geometry of c1 (c2 to c5 have the paper's), and what follows it, in the order it is computed."""
 
     kernel: int = 11
     stride: int = 4
     padding: int = 2  # makes the 224 of the paper's text the 227 of its arithmetic
+    padding_after: int = 0  # more pixels, on the right and below only
+    then: Stages = FORMER_ORDERS["pool-lrn"]
 
     def __post_init__(self) -> None:
+        _require_stages(self.then, "network.c1.then")
         require(self.kernel >= 1, "network.c1.kernel", self.kernel, "at least 1")
         require(self.stride >= 1, "network.c1.stride", self.stride, "at least 1")
-        require(0 <= self.padding < self.kernel, "network.c1.padding", self.padding, "from 0 to kernel - 1")
+        for key in ("padding", "padding_after"):
+            value = getattr(self, key)
+            require(0 <= value < self.kernel, f"network.c1.{key}", value, "from 0 to kernel - 1")
+
+
+@dataclass(frozen=True)
+class SecondConvolution:
+    """What follows c2, in the order it is computed."""
+
+    then: Stages = FORMER_ORDERS["pool-lrn"]
+
+    def __post_init__(self) -> None:
+        _require_stages(self.then, "network.c2.then")
+
+
+@dataclass(frozen=True)
+class Spatial:
+    """Normalisation within a map: b = a / (k + α Σ a²)^β over size × size pixels around each."""
+
+    size: int = 5
+    alpha: float = 1e-3 / 25  # of each squared value in the sum: it is not divided
+    beta: float = 0.75
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        size = self.size
+        require(size >= 1 and size % 2 == 1, "network.spatial.size", size, "odd, so that it has a centre")
+        require(self.alpha >= 0, "network.spatial.alpha", self.alpha, "at least 0")
+        require(self.k > 0, "network.spatial.k", self.k, "above 0")
 
 
 @dataclass(frozen=True)
@@ -72,12 +119,26 @@ class Network:
     channels: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
     hidden: tuple[int, int] = (4096, 4096)
     c1: FirstConvolution = field(default_factory=FirstConvolution)
+    c2: SecondConvolution = field(default_factory=SecondConvolution)
     pool_kernel: int = POOL_KERNEL  # 2: pools do not overlap
     pool_ceil: bool = False  # round pooled sizes up, as Caffe does
-    order: BlockOrder = "pool-lrn"
     dropout: float = 0.5
     init: Initialisation = "paper"
     lrn: LRN = field(default_factory=LRN)
+    spatial: Spatial = field(default_factory=Spatial)
+
+    @staticmethod
+    def upgraded(table: Mapping[str, Any]) -> dict[str, Any]:
+        """The table in the keys of today: version 0.1.0 had one `order` for what follows c1 and c2."""
+        current = dict(table)
+        if "order" in current:
+            order = current.pop("order")
+            require(
+                order in tuple(FORMER_ORDERS), "network.order", order, f"one of {', '.join(FORMER_ORDERS)}"
+            )
+            for layer in ("c1", "c2"):
+                current[layer] = {"then": list(FORMER_ORDERS[order])} | dict(current.get(layer, {}))
+        return current
 
     def __post_init__(self) -> None:
         require(self.towers >= 1, "network.towers", self.towers, "at least 1")
@@ -187,10 +248,11 @@ def map_sizes(network: Network) -> dict[str, int]:
         return size
 
     c1, size = network.c1, network.image_size
+    after = f" + {c1.padding_after}" if c1.padding_after else ""
     size = add(
         "c1",
-        (size + 2 * c1.padding - c1.kernel) // c1.stride + 1,
-        f"({size} + 2·{c1.padding} - {c1.kernel}) // {c1.stride} + 1",
+        (size + 2 * c1.padding + c1.padding_after - c1.kernel) // c1.stride + 1,
+        f"({size} + 2·{c1.padding}{after} - {c1.kernel}) // {c1.stride} + 1",
     )
     less = network.pool_kernel - network.pool_ceil  # ceil(x / 2) is (x + 1) // 2
     for name in POOLS:

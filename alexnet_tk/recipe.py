@@ -21,7 +21,7 @@ from alexnet_tk.choices import (
 from alexnet_tk.errors import RecipeError
 from alexnet_tk.geometry import Network
 from alexnet_tk.preprocess import RGB, Preprocess, Square
-from alexnet_tk.tables import current_key, dotted_keys, from_table, require
+from alexnet_tk.tables import current_key, dotted_keys, from_table, require, upgraded_key
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,14 @@ class Recipe:
             table = tables
             for name in path:
                 table = table.get(name) if isinstance(table, dict) else None  # type: ignore[assignment]
-            if not isinstance(table, dict) or last not in table:
-                known = dotted_keys(type(self))
+            former = upgraded_key(type(self), path, last, _parse(value.strip()))
+            if former and isinstance(table, dict):
+                for name, values in former.items():
+                    table[name] |= values
+                continue
+            known = dotted_keys(type(self))
+            # A table may have been set as a whole before, to some of its keys.
+            if not isinstance(table, dict) or (last not in table and ".".join([*path, last]) not in known):
                 near = [name for name in known if name.startswith(f"{path[0]}." if path else "")]
                 raise RecipeError(
                     f"there is no recipe key {key.strip()!r}; the keys are {', '.join(near or known)}"

@@ -1,7 +1,7 @@
 """Conversion of tables, from TOML, checkpoints and ONNX files, to dataclasses with every value checked."""
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -39,7 +39,8 @@ def current_key(cls: type, key: str) -> str:
 def from_table(cls: type[T], table: object, prefix: str) -> T:
     """Convert a table to a dataclass; every value is checked against its field's type.
 
-    A field with `formerly` in its metadata is also read under that name, which earlier versions wrote.
+    A field with `formerly` in its metadata is also read under that name, which earlier versions wrote. Where
+    more than a name has changed, the dataclass has a function `upgraded`, from a table to one of today's.
     `prefix` is what error messages put before a key, such as "network.".
 
     Raises
@@ -52,6 +53,9 @@ def from_table(cls: type[T], table: object, prefix: str) -> T:
         raise RecipeError(
             f"{prefix.rstrip('.') or 'the recipe'} is {reprlib.repr(table)}; it must be a table"
         )
+    if (upgraded := getattr(cls, "upgraded", None)) is not None:
+        table = upgraded(table)
+        assert isinstance(table, Mapping)
     hints, former = get_type_hints(cls), _former_names(cls)
     known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
     values = {}
@@ -67,6 +71,18 @@ def from_table(cls: type[T], table: object, prefix: str) -> T:
             raise RecipeError(f"{prefix}{name} is given twice, also by its old name {prefix}{old}; keep one")
         values[name] = _check(value, hints[name], prefix + given)
     return cls(**values)
+
+
+def upgraded_key(cls: type, path: Sequence[str], key: str, value: object) -> dict[str, dict[str, Any]]:
+    """The tables that an earlier version's key, in the table at `path`, sets today; none for other keys."""
+    for name in path:
+        hint = get_type_hints(cls).get(name)
+        if not isinstance(hint, type):
+            return {}
+        cls = hint
+    upgraded = getattr(cls, "upgraded", None)
+    tables: dict[str, Any] = {} if upgraded is None else upgraded({key: value})
+    return {} if key in tables else tables
 
 
 def _former_names(cls: type) -> dict[str, str]:

@@ -32,6 +32,17 @@ class Outer:
     sizes: tuple[int, ...] = ()
 
 
+def test_the_order_of_version_0_1_0_says_what_follows_c1_and_c2(tmp_path: Path) -> None:
+    then = ("relu", "lrn", "pool")
+    file = tmp_path / "recipe.toml"
+    file.write_text('[network]\norder = "lrn-pool"\nc1 = {stride = 3}\n')
+    network = Recipe.from_file(file).network
+    assert (network.c1.then, network.c2.then, network.c1.stride) == (then, then, 3)
+    again = Recipe().override("network.c1.stride=3", "network.order=lrn-pool").network
+    assert again == network
+    assert again != Recipe().network
+
+
 def test_dotted_keys_are_in_the_order_of_the_fields() -> None:
     assert dotted_keys(Outer) == ["inner.width", "inner.shade", "scale", "sizes"]
 

@@ -50,12 +50,23 @@ def decomposed_lrn(x: Any, size: int, alpha: float, beta: float, k: float, tower
     near = np.abs(index[:, None] - index) <= size // 2
     band = np.tile(np.float32(alpha) * near.astype(np.float32), (towers, 1))[:, :, None, None]
     d = op.Conv(op.Mul(a, a), _constant(band), _constant(np.full(maps, k, np.float32)), group=towers)
-    if beta == 0.75:
-        root = op.Sqrt(d)
-        y = op.Div(a, op.Mul(root, op.Sqrt(root)))
-    else:
-        y = op.Div(a, op.Pow(d, _constant(np.array(beta, np.float32))))
-    return _in_type_of(x, y)
+    return _in_type_of(x, op.Div(a, _power(d, beta)))
+
+
+def spatial_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
+    """Mul, AveragePool, Mul, Add and Div: ONNX has no operator for it.
+
+    An average that counts the zeros around a map is the sum divided by size².
+    """
+    a = _in_float32(x)
+    half = [size // 2] * 4
+    mean = op.AveragePool(
+        op.Mul(a, a), kernel_shape=[size] * 2, pads=half, strides=[1, 1], count_include_pad=1
+    )
+    d = op.Add(
+        op.Mul(mean, _constant(np.array(alpha * size**2, np.float32))), _constant(np.array(k, np.float32))
+    )
+    return _in_type_of(x, op.Div(a, _power(d, beta)))
 
 
 LRN_TRANSLATIONS: dict[LrnForm, Callable[..., Any]] = {"native": native_lrn, "decomposed": decomposed_lrn}
@@ -65,7 +76,8 @@ def translation_table(form: LrnForm) -> dict[Any, Callable[..., Any]]:
     """What the exporter makes of the operator; the fused one exists only where it was imported."""
     names = ("local_response_norm", "fused_local_response_norm")
     operators = [getattr(torch.ops.alexnet_tk, each) for each in names if hasattr(torch.ops.alexnet_tk, each)]
-    return {operator.default: LRN_TRANSLATIONS[form] for operator in operators}
+    table = {operator.default: LRN_TRANSLATIONS[form] for operator in operators}
+    return table | {torch.ops.alexnet_tk.spatial_response_norm.default: spatial_norm}
 
 
 def decomposed_lrn_convolutions(model: onnx.ModelProto) -> set[str]:
@@ -75,6 +87,13 @@ def decomposed_lrn_convolutions(model: onnx.ModelProto) -> set[str]:
         for node in model.graph.node
         if node.op_type == "Conv" and not node.input[1].endswith(".weight")
     }
+
+
+def _power(d: Any, beta: float) -> Any:
+    if beta == 0.75:
+        root = op.Sqrt(d)
+        return op.Mul(root, op.Sqrt(root))
+    return op.Pow(d, _constant(np.array(beta, np.float32)))
 
 
 def _in_float32(x: Any) -> Any:

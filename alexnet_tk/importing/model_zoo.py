@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from torch import Tensor
 
 from alexnet_tk import zoo
-from alexnet_tk.choices import BlockOrder
+from alexnet_tk.choices import Stage
 from alexnet_tk.errors import CheckpointError, RecipeError
 from alexnet_tk.geometry import (
     LAYERS,
@@ -24,6 +24,8 @@ from alexnet_tk.geometry import (
     POOLS,
     FirstConvolution,
     Network,
+    SecondConvolution,
+    Stages,
     convolutions,
     map_sizes,
 )
@@ -31,12 +33,11 @@ from alexnet_tk.importing.onnx_graph import Graph, GraphLayer, UnexpectedGraphEr
 from alexnet_tk.importing.public_model import SUPPORTED_FILES, PublicModel
 from alexnet_tk.inference.runtime import METADATA_PREFIX
 
-MODEL_NAMES: dict[BlockOrder, str] = {"lrn-pool": "bvlc-alexnet", "pool-lrn": "caffenet"}
-
-BLOCKS: dict[BlockOrder, list[str]] = {
-    "pool-lrn": ["Conv", "Relu", "MaxPool", "LRN"],
-    "lrn-pool": ["Conv", "Relu", "LRN", "MaxPool"],
+MODEL_NAMES: dict[Stages, str] = {
+    ("relu", "lrn", "pool"): "bvlc-alexnet",
+    ("relu", "pool", "lrn"): "caffenet",
 }
+OPERATORS: dict[Stage, str] = {"relu": "Relu", "pool": "MaxPool", "lrn": "LRN"}
 AFTER_BLOCKS = ["Conv", "Relu"] * 3 + ["MaxPool"] + ["Gemm", "Relu"] * 2 + ["Gemm"]
 
 
@@ -63,14 +64,14 @@ def read_model_zoo(source: Path) -> PublicModel:
         raise CheckpointError(
             f"{source} is an ONNX file of another network: {error}; give {SUPPORTED_FILES}"
         ) from None
-    name = MODEL_NAMES[network.order]
+    name = MODEL_NAMES[network.c1.then]
     return PublicModel(name, replace(zoo.recipe(name), network=network), weights)
 
 
 def _read_network(graph: Graph) -> tuple[Network, dict[str, Tensor]]:
     """The graph's network as a recipe describes it, and its canonical weights."""
     layers = list(graph.layers())
-    order = _block_order([layer.kind for layer in layers])
+    then = _stages([layer.kind for layer in layers])
     by_kind = {
         kind: [layer for layer in layers if layer.kind == kind] for kind in ("Conv", "MaxPool", "LRN", "Gemm")
     }
@@ -84,9 +85,9 @@ def _read_network(graph: Graph) -> tuple[Network, dict[str, Tensor]]:
         towers=convolution_layers[1].attributes["group"],
         channels=(m1, m2, m3, m4, m5),
         hidden=(h6, h7),
-        c1=_first_convolution(convolution_layers[0], weights["c1.weight"]),
+        c1=_first_convolution(convolution_layers[0], weights["c1.weight"], then),
+        c2=SecondConvolution(then),
         pool_ceil=any(_rounds_up(pool) for pool in pool_layers),
-        order=order,
         init="caffe",
         lrn=_normalisation(by_kind["LRN"]),
     )
@@ -95,16 +96,16 @@ def _read_network(graph: Graph) -> tuple[Network, dict[str, Tensor]]:
     return network, weights
 
 
-def _block_order(kinds: list[str]) -> BlockOrder:
-    """The order of pooling and LRN; raises unless the layers are AlexNet's, with or without a softmax."""
-    order: BlockOrder = "lrn-pool" if kinds[2:3] == ["LRN"] else "pool-lrn"
+def _stages(kinds: list[str]) -> Stages:
+    """What follows c1 and c2; raises unless the layers are AlexNet's, with or without a softmax."""
+    then: Stages = ("relu", "lrn", "pool") if kinds[2:3] == ["LRN"] else ("relu", "pool", "lrn")
     if kinds[-1:] == ["Softmax"]:
         kinds = kinds[:-1]
-    expected = [*BLOCKS[order] * 2, *AFTER_BLOCKS]
+    expected = [*["Conv", *(OPERATORS[stage] for stage in then)] * 2, *AFTER_BLOCKS]
     for place, (found, want) in enumerate(zip_longest(kinds, expected, fillvalue="none"), 1):
         if found != want:
             raise UnexpectedGraphError(f"layer {place} is {found}, expected {want}")
-    return order
+    return then
 
 
 def _weights(name: str, layer: GraphLayer) -> dict[str, Tensor]:
@@ -119,10 +120,10 @@ def _tensor(value: np.ndarray[Any, Any]) -> Tensor:
     return torch.from_numpy(np.array(value, np.float32))
 
 
-def _first_convolution(layer: GraphLayer, weight: Tensor) -> FirstConvolution:
+def _first_convolution(layer: GraphLayer, weight: Tensor, then: Stages) -> FirstConvolution:
     stride, padding = layer.attributes["strides"][0], layer.attributes["pads"][0]
     layer.require(strides=[stride] * 2, pads=[padding] * 4)
-    return FirstConvolution(weight.shape[-1], stride, padding)
+    return FirstConvolution(weight.shape[-1], stride, padding, then=then)
 
 
 def _require_convolutions(network: Network, layers: Sequence[GraphLayer]) -> None:

@@ -8,43 +8,17 @@ from r·M/T to (r+1)·M/T of every weight and bias. Nothing here depends on the 
 """
 
 from math import sqrt
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_tk.choices import ChannelOrder
-from alexnet_tk.geometry import LAYERS, LRN, POOL_STRIDE, Network, convolutions, fully_connected
+from alexnet_tk.geometry import LRN, POOL_STRIDE, Network, Stages, convolutions, fully_connected
+from alexnet_tk.network.initial_values import INITIAL_VALUES
 from alexnet_tk.network.lrn import operator_for
+from alexnet_tk.network.spatial import SpatialResponseNorm
 from alexnet_tk.preprocess import Preprocess
-
-# σ of the weights and the value of the biases, by layer. "paper": section 5. "caffe": the paper's with biases
-# of 0.1, the known cure where biases of 1 leave the loss at ln(num_classes). "he": σ = sqrt(2 / fan-in),
-# He et al. 2015, which starts reliably on small data.
-INITIAL_VALUES: dict[str, dict[str, tuple[float | Literal["he"], float]]] = {
-    "paper": {
-        "c1": (0.01, 0.0),
-        "c2": (0.01, 1.0),
-        "c3": (0.01, 0.0),
-        "c4": (0.01, 1.0),
-        "c5": (0.01, 1.0),
-        "f6": (0.01, 1.0),
-        "f7": (0.01, 1.0),
-        "f8": (0.01, 0.0),
-    },
-    "caffe": {
-        "c1": (0.01, 0.0),
-        "c2": (0.01, 0.1),
-        "c3": (0.01, 0.0),
-        "c4": (0.01, 0.1),
-        "c5": (0.01, 0.1),
-        "f6": (0.01, 0.1),
-        "f7": (0.01, 0.1),
-        "f8": (0.01, 0.0),
-    },
-    "he": dict.fromkeys(LAYERS, ("he", 0.0)),
-}
 
 
 class LocalResponseNorm(nn.Module):
@@ -92,6 +66,7 @@ class AlexNet(nn.Module):
             self.add_module(name, nn.Linear(units.inputs, units.outputs))
         self.norm = LocalResponseNorm(network.lrn, network.towers)
         self.pool = nn.MaxPool2d(network.pool_kernel, POOL_STRIDE, ceil_mode=network.pool_ceil)
+        self.spatial = SpatialResponseNorm(network.spatial)
 
     def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
         """Logits (N, num_classes) of normalised pictures (N, 3, S, S); `masks` as for `features`."""
@@ -106,8 +81,10 @@ class AlexNet(nn.Module):
 
     def pooled_maps(self, x: Tensor) -> Tensor:
         """The maps after c5's pooling, flattened to (N, 9216), of normalised pictures (N, 3, S, S)."""
-        x = self.pool_and_norm(F.relu(self.c1(x)))  # (N, 96, 55, 55) → (N, 96, 27, 27)
-        x = self.pool_and_norm(F.relu(self.c2(x)))  # (N, 256, 27, 27) → (N, 256, 13, 13)
+        if self.network.c1.padding_after:
+            x = F.pad(x, (0, self.network.c1.padding_after) * 2)
+        x = self.stages(self.c1(x), self.network.c1.then)  # (N, 96, 55, 55) → (N, 96, 27, 27)
+        x = self.stages(self.c2(x), self.network.c2.then)  # (N, 256, 27, 27) → (N, 256, 13, 13)
         x = F.relu(self.c3(x))  # (N, 384, 13, 13)
         x = F.relu(self.c4(x))  # (N, 384, 13, 13)
         x = self.pool(F.relu(self.c5(x)))  # (N, 256, 13, 13) → (N, 256, 6, 6)
@@ -125,11 +102,19 @@ class AlexNet(nn.Module):
         """Logits (N, num_classes) of f7's activations (N, 4096)."""
         return self.f8(x)  # type: ignore[no-any-return]
 
-    def pool_and_norm(self, x: Tensor) -> Tensor:
-        """Overlapping pooling and normalisation in the recipe's order; halves height and width."""
-        if self.network.order == "lrn-pool":
-            return self.pool(self.norm(x))  # type: ignore[no-any-return]
-        return self.norm(self.pool(x))  # type: ignore[no-any-return]
+    def stages(self, x: Tensor, then: Stages) -> Tensor:
+        """ReLU, pooling and normalisation in the recipe's order; pooling halves height and width."""
+        for stage in then:
+            match stage:
+                case "relu":
+                    x = F.relu(x)
+                case "pool":
+                    x = self.pool(x)
+                case "lrn":
+                    x = self.norm(x)
+                case "spatial":
+                    x = self.spatial(x)
+        return x
 
     @torch.no_grad()
     def initialise(self, seed: int) -> None:

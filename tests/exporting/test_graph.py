@@ -87,6 +87,14 @@ VARIANTS = [
     ("network.lrn.enabled=false",),
     ("network.lrn.alpha=0",),
     ("network.pool_ceil=true", "network.pool_kernel=2"),
+    (
+        'network.c1.then=["lrn", "pool", "relu"]',
+        'network.c2.then=["relu", "lrn", "spatial", "pool"]',
+        "network.c1.padding=0",
+        "network.c1.padding_after=3",
+        "network.spatial.alpha=0.1",
+        "network.lrn.alpha=0.05",
+    ),
     ("preprocess.channel_order=BGR", "preprocess.mean=[123,117,104]"),
 ]
 

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F
 
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.errors import RecipeError
-from alexnet_tk.network.alexnet import INITIAL_VALUES, AlexNet, PictureClassifier, dropout_masks, normalise
+from alexnet_tk.network.alexnet import AlexNet, PictureClassifier, dropout_masks, normalise
+from alexnet_tk.network.initial_values import INITIAL_VALUES
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import Recipe
 from tests.conftest import TINY
@@ -99,7 +99,7 @@ def test_the_towers_meet_only_where_the_paper_says() -> None:
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.Conv2d)
         maps = torch.randn(1, before.out_channels, 9, 9, dtype=torch.float64, requires_grad=True)
-        output = after(net.pool_and_norm(F.relu(maps)))
+        output = after(net.stages(maps, net.network.c1.then))
         output[:, : after.out_channels // 2].sum().backward()
         assert maps.grad is not None
         assert bool(maps.grad[:, before.out_channels // 2 :].any()) is meets
@@ -112,7 +112,7 @@ def test_both_orders_of_pooling_and_norm(order: str) -> None:
     lrn = nn.LocalResponseNorm(5, alpha=0.5 * 5, beta=0.75, k=2.0)
     pool = nn.MaxPool2d(3, 2)
     expected = lrn(pool(x)) if order == "pool-lrn" else pool(lrn(x))
-    torch.testing.assert_close(net.pool_and_norm(x), expected)
+    torch.testing.assert_close(net.stages(x, net.network.c2.then), expected)
     assert not torch.allclose(lrn(pool(x)), pool(lrn(x)))
 
 
@@ -120,18 +120,19 @@ def test_both_orders_of_pooling_and_norm(order: str) -> None:
 PAPER = {"c1": 0, "c2": 1, "c3": 0, "c4": 1, "c5": 1, "f6": 1, "f7": 1, "f8": 0}
 
 
-@pytest.mark.parametrize("init", ["paper", "caffe", "he"])
+@pytest.mark.parametrize("init", ["paper", "caffe", "he", "authors"])
 def test_the_initial_values(init: str) -> None:
     net = small(f"network.init={init}", "network.channels=[64,96,128,128,64]", "network.hidden=[512,512]")
-    assert set(INITIAL_VALUES) == {"paper", "caffe", "he"}
+    assert set(INITIAL_VALUES) == {"paper", "caffe", "he", "authors"}
     for name, paper_bias in PAPER.items():
         layer = net.get_submodule(name)
         assert isinstance(layer, (nn.Conv2d, nn.Linear))
-        bias = {"paper": 1.0, "caffe": 0.1, "he": 0.0}[init] * paper_bias
+        bias = {"paper": 1.0, "caffe": 0.1, "he": 0.0, "authors": 1.0}[init] * paper_bias
         assert layer.bias is not None
         assert layer.bias.tolist() == pytest.approx([bias] * len(layer.bias))
         fan_in = layer.weight.numel() / layer.weight.shape[0]
-        sigma = (2 / fan_in) ** 0.5 if init == "he" else 0.01
+        sigma = 0.03 if init == "authors" and name in ("c3", "c4", "c5") else 0.01
+        sigma = (2 / fan_in) ** 0.5 if init == "he" else sigma
         # An estimate of σ from n draws is off by about 1 / sqrt(2n) of it.
         assert layer.weight.std().item() == pytest.approx(sigma, rel=4 / (2 * layer.weight.numel()) ** 0.5)
         assert abs(layer.weight.mean().item()) < 4 * sigma / layer.weight.numel() ** 0.5
