@@ -19,7 +19,7 @@ from alexnet_tk.choices import (
     TrainingPrecision,
 )
 from alexnet_tk.errors import RecipeError
-from alexnet_tk.geometry import Network
+from alexnet_tk.geometry import LAYERS, Network
 from alexnet_tk.preprocess import RGB, Preprocess, Square
 from alexnet_tk.tables import current_key, dotted_keys, from_table, require, upgraded_key
 
@@ -52,6 +52,8 @@ class Augment:
     mirror: bool = True
     # σ of the random shift along the principal components of the training set's colours.
     color_sigma: float = field(default=0.1, metadata={"formerly": "color"})
+    color_epochs: int = 0  # the colours are shifted in that many epochs, and no more; 0: in all
+    group: int = 1  # pictures, one after the other in an epoch's order, that share a crop and a mirror
     rotate: float = 0.0  # degrees, uniform in ±rotate
 
     def __post_init__(self) -> None:
@@ -62,6 +64,8 @@ class Augment:
         )
         require(self.crop or not area, "augment.crop", self.crop, "true where augment.crop_area is given")
         require(self.color_sigma >= 0, "augment.color_sigma", self.color_sigma, "at least 0")
+        require(self.color_epochs >= 0, "augment.color_epochs", self.color_epochs, "at least 0")
+        require(self.group >= 1, "augment.group", self.group, "at least 1")
         require(0 <= self.rotate <= 180, "augment.rotate", self.rotate, "from 0 to 180 degrees")
 
 
@@ -74,6 +78,11 @@ class Train:
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    bias_lr: float = 1.0  # multiplies the learning rate of the biases
+    bias_weight_decay: float | Literal["same"] = "same"
+    # What multiplies a layer's learning rate from the start of an epoch on, such as ["c1", 67, 0.1]; the
+    # first epoch is 1, and a layer with 0 stands still.
+    layer_rates: tuple[tuple[str, int, float], ...] = ()
     label_smoothing: float = 0.0  # part of every target that is spread evenly over all classes
     # "balanced": a picture of class c weighs N / (classes · N_c) in the loss, which is a weighted mean.
     class_weights: ClassWeights = "equal"
@@ -94,9 +103,24 @@ class Train:
             require(0 <= getattr(self, key) < 1, f"train.{key}", getattr(self, key), "at least 0 and below 1")
         for key in ("batch_size", "patience", "micro_batches"):
             require(getattr(self, key) >= 1, f"train.{key}", getattr(self, key), "at least 1")
+        require(self.bias_lr > 0, "train.bias_lr", self.bias_lr, "above 0")
+        if self.bias_weight_decay != "same":
+            require(
+                self.bias_weight_decay >= 0, "train.bias_weight_decay", self.bias_weight_decay, "at least 0"
+            )
+        epochs = [epoch for _, epoch, _ in self.layer_rates]
+        for entry in self.layer_rates:
+            valid = entry[0] in LAYERS and entry[1] >= 1 and entry[2] >= 0 and epochs == sorted(epochs)
+            rule = "a layer, an epoch from 1 and a factor of at least 0, in the order of their epochs"
+            require(valid, "train.layer_rates", list(entry), rule)
         for key in ("weight_decay", "drops", "warmup", "stall"):
             require(getattr(self, key) >= 0, f"train.{key}", getattr(self, key), "at least 0")
         require(0 <= self.seed < 2**63, "train.seed", self.seed, "from 0 to 2^63 - 1")
+
+    @property
+    def has_own_biases(self) -> bool:
+        """Whether biases are updated otherwise than weights."""
+        return self.bias_lr != 1 or self.bias_weight_decay not in ("same", self.weight_decay)
 
     def epochs_for(self, pictures: int) -> int:
         """The maximum number of epochs; "auto" shows about 300,000 pictures in 10 to 90 epochs."""

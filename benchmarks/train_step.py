@@ -93,7 +93,7 @@ def step(batch: int, order: str, rounds: int) -> None:
     plain.norm = PlainNorm()  # type: ignore[assignment]
     ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sgd = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4)
-    paper = PaperSGD(list(ours.parameters()), Recipe().train, 1e-3)
+    paper = PaperSGD(dict(ours.named_parameters()), Recipe().override("train.lr=1e-3").train)
     theirs, mine = steps(plain, sgd, x, plain_masks), steps(ours, paper, last, our_masks)
     compare(f"step, batch {batch}, {order}", theirs, mine, rounds)
 

@@ -88,6 +88,11 @@ def test_an_override_sets_one_key(setting: str, value: object) -> None:
         ("augment.crop_area=[0.5, 1.1]", ["augment.crop_area", "up to 1"]),
         ("augment.crop_area=[0.9, 0.5]", ["augment.crop_area", "[0.9, 0.5]"]),
         ("train.label_smoothing=1", ["train.label_smoothing", "below 1"]),
+        ("train.bias_lr=0", ["train.bias_lr", "above 0"]),
+        ("train.bias_weight_decay=-1", ["train.bias_weight_decay", "at least 0"]),
+        ('train.layer_rates=[["c9", 1, 0.1]]', ["train.layer_rates", "c9", "a layer"]),
+        ('train.layer_rates=[["c1", 5, 0.1], ["c1", 3, 0.1]]', ["train.layer_rates", "in the order"]),
+        ('train.layer_rates=[["c1", 5]]', ["train.layer_rates", "list"]),
         ("train.class_weights=yes", ["train.class_weights", "'equal'", "'balanced'"]),
     ],
 )

@@ -52,16 +52,22 @@ class EpochDraws:
             area = random.uniform(smallest, largest, pictures)
             side = np.rint(resize * np.sqrt(area)).astype(np.int64).clip(min=1)
             corner = random.integers(0, resize - side[:, None], (pictures, 2), endpoint=True)
+        if augment.group > 1:
+            groups = np.arange(pictures) // augment.group
+            tables = [corner, mirror, *([] if side is None else [side])]
+            for table in tables:
+                table[order] = table[groups]  # those of the first pictures serve the groups
         # Of all pictures at once: the product of a few rows is rounded differently.
         deviations = np.sqrt(np.array(statistics.eigenvalues, np.float32))
         color = (color * np.float32(augment.color_sigma)) * deviations
+        has_color = augment.color_sigma > 0 and not 0 < augment.color_epochs <= epoch
         return cls(
             Square(size, size, recipe.preprocess.filter),
             order,
             corner if augment.crop else np.full_like(corner, margin // 2),
             side,
             mirror & augment.mirror,
-            color @ np.array(statistics.eigenvectors, np.float32).T if augment.color_sigma else None,
+            color @ np.array(statistics.eigenvectors, np.float32).T if has_color else None,
             angle * np.float32(np.radians(augment.rotate)) if augment.rotate else None,
         )
 

@@ -1,64 +1,111 @@
 """The paper's update rule (section 5) and the schedules of the learning rate."""
 
+from functools import partial
 from math import cos, pi
 
 import torch
 
 from alexnet_tk.recipe import Train
 
+STILL = 1e-20  # the learning rate of a layer that stands still: the update divides by it
+
 
 class PaperSGD(torch.optim.SGD):
     """Stochastic gradient descent as the paper prints it: v ← μ v - ωεw - εg, w ← w + v.
 
     torch's momentum buffer is -v / ε, which is equivalent while the learning rate ε stays; when ε changes,
-    the buffers are multiplied by old ε / new ε.
+    the buffers are multiplied by old ε / new ε. Parameters with the same ε and ω are a group.
 
     The buffers begin as zeros. torch would make them in the first step, and leave them unwritten where
     that step is skipped because a gradient in half precision is infinite.
+
+    Parameters
+    ----------
+    parameters
+        by name, such as "c1.weight"
+    train
+        the recipe's table
+
     """
 
-    def __init__(self, parameters: list[torch.Tensor], train: Train, lr: float) -> None:
+    def __init__(self, parameters: dict[str, torch.Tensor], train: Train) -> None:
+        own = train.bias_weight_decay
+        slowed = {layer for layer, _, _ in train.layer_rates}
+        groups: dict[tuple[str, bool], list[torch.Tensor]] = {}
+        for name, parameter in parameters.items():
+            layer, _, kind = name.partition(".")
+            key = (layer if layer in slowed else "", kind == "bias" and train.has_own_biases)
+            groups.setdefault(key, []).append(parameter)
         super().__init__(
-            parameters, lr=lr, momentum=train.momentum, weight_decay=train.weight_decay, fused=True
+            [
+                {
+                    "params": group,
+                    "weight_decay": train.weight_decay if not is_bias or own == "same" else own,
+                    "rates": partial(rate_factor, train, layer, is_bias),
+                }
+                for (layer, is_bias), group in groups.items()
+            ],
+            lr=train.lr,
+            momentum=train.momentum,
+            fused=True,
         )
-        for parameter in parameters:
+        for parameter in parameters.values():
             self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the parameters that have a gradient, in one operator.
+        """Update the parameters that have a gradient, in one operator for each group.
 
         torch's own step groups the tensors by device and dtype in every step; here all are of one kind.
         """
-        (group,) = self.param_groups
-        updated = [parameter for parameter in group["params"] if parameter.grad is not None]
-        torch._fused_sgd_(
-            updated,
-            [parameter.grad for parameter in updated],
-            [self.state[parameter]["momentum_buffer"] for parameter in updated],
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            lr=group["lr"],
-            dampening=0.0,
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-            grad_scale=getattr(self, "grad_scale", None),  # GradScaler sets them for a step
-            found_inf=getattr(self, "found_inf", None),
-        )
+        for group in self.param_groups:
+            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not updated:
+                continue
+            torch._fused_sgd_(
+                updated,
+                [parameter.grad for parameter in updated],
+                [self.state[parameter]["momentum_buffer"] for parameter in updated],
+                weight_decay=group["weight_decay"],
+                momentum=group["momentum"],
+                lr=group["lr"],
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+                grad_scale=getattr(self, "grad_scale", None),  # GradScaler sets them for a step
+                found_inf=getattr(self, "found_inf", None),
+            )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients; torch's own method takes several times as long for its profiler's sake."""
-        for parameter in self.param_groups[0]["params"]:
-            parameter.grad = None
-
-    def set_lr(self, lr: float) -> None:
-        """Set the learning rate of the next step; it must be above 0."""
         for group in self.param_groups:
-            if group["lr"] != lr:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def set_lr(self, lr: float, at: float = 0.0) -> None:
+        """Set the learning rate of the next step, above 0; `at` are the completed epochs, with fractions."""
+        for group, rate in zip(self.param_groups, self._rates(lr, at), strict=True):
+            if group["lr"] != rate:
                 buffers = [self.state[parameter]["momentum_buffer"] for parameter in group["params"]]
-                torch._foreach_mul_(buffers, group["lr"] / lr)
-                group["lr"] = lr
+                torch._foreach_mul_(buffers, group["lr"] / rate)
+                group["lr"] = rate
+
+    def restore_lr(self, lr: float, at: float) -> None:
+        """Set the learning rate that the momentum buffers belong to."""
+        for group, rate in zip(self.param_groups, self._rates(lr, at), strict=True):
+            group["lr"] = rate
+
+    def _rates(self, lr: float, at: float) -> list[float]:
+        """The learning rate of each group."""
+        return [max(lr * group["rates"](at), STILL) for group in self.param_groups]
+
+
+def rate_factor(train: Train, layer: str, is_bias: bool, at: float) -> float:
+    """What multiplies the learning rate of a layer's weights or biases after `at` completed epochs."""
+    factor = train.bias_lr if is_bias else 1.0
+    begun = [rate for name, epoch, rate in train.layer_rates if name == layer and at >= epoch - 1]
+    return factor * begun[-1] if begun else factor
 
 
 class Plateau:

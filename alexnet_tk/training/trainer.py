@@ -51,10 +51,11 @@ class Trainer:
         model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         dtype = autocast_dtype(recipe.train.precision, self.device)
         self.strategy = choose_strategy(model, recipe, world, mode, dtype, compile)
-        self.optimiser = PaperSGD(list(self.strategy.parameters.values()), recipe.train, recipe.train.lr)
+        self.optimiser = PaperSGD(self.strategy.parameters, recipe.train)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
         self.plateau = Plateau(recipe.train)
         self.steps = 0
+        self.lr, self.at = recipe.train.lr, 0.0  # the learning rate of the last step, and when it was
         preprocess = recipe.resolve(statistics.mean)
         self._channel_order = preprocess.channel_order
         size = recipe.network.image_size
@@ -102,7 +103,8 @@ class Trainer:
 
         """
         train = self.recipe.train
-        self.optimiser.set_lr(learning_rate(train, int(train.epochs), at, self.plateau.drops))
+        self.lr, self.at = learning_rate(train, int(train.epochs), at, self.plateau.drops), at
+        self.optimiser.set_lr(self.lr, at)
         with device_errors(self.device, self.recipe.train.batch_size):
             self.optimiser.zero_grad()
             logits, loss = self.strategy.forward(self._inputs(batch))
@@ -175,12 +177,6 @@ class Trainer:
         """Take in an epoch's validation figures; True when the schedule "plateau" ends the training."""
         return self.recipe.train.schedule == "plateau" and self.plateau.update(val.top1)
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the last step."""
-        lr: float = self.optimiser.param_groups[0]["lr"]
-        return lr
-
     def weights(self) -> dict[str, Tensor]:
         """A copy of the canonical weights, on the CPU; empty in all processes but the first."""
         own = {name: _cpu_copy(parameter) for name, parameter in self.strategy.parameters.items()}
@@ -206,6 +202,7 @@ class Trainer:
             "weights": self.weights(),
             "momentum": self.strategy.canonical(momentum),
             "lr": self.lr,
+            "at": self.at,
             "scaler": self.scaler.state_dict(),
             "plateau": [self.plateau.drops, self.plateau.best, self.plateau.waited],
             "steps": self.steps,
@@ -218,7 +215,8 @@ class Trainer:
         for name, rows in self.strategy.own_rows(state["momentum"]).items():
             parameter = self.strategy.parameters[name]
             self.optimiser.state[parameter]["momentum_buffer"].copy_(rows)
-        self.optimiser.param_groups[0]["lr"] = state["lr"]
+        self.lr, self.at = state["lr"], state.get("at", 0.0)  # version 0.1.0 had one rate for all
+        self.optimiser.restore_lr(self.lr, self.at)
         if state["scaler"] and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.plateau.drops, self.plateau.best, self.plateau.waited = state["plateau"]

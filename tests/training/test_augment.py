@@ -76,6 +76,26 @@ def test_crops_of_all_sizes_are_scaled_to_the_inputs() -> None:
         assert np.array_equal(draws.crop(picture, index), np.asarray(theirs))
 
 
+def test_a_group_shares_its_crop_and_mirror() -> None:
+    """Groups are counted in the order in which pictures are seen; the last one may be smaller."""
+    settings = ("augment.group=32", "augment.crop_area=[0.3, 1]")
+    draws = EpochDraws.draw(SMALL.override(*settings), 4, 1_000, COLOURS)
+    assert draws.side is not None
+    seen = np.column_stack([draws.corner, draws.mirror, draws.side])[draws.order]
+    for first in range(0, 1_000, 32):
+        assert len(np.unique(seen[first : first + 32], axis=0)) == 1
+    assert len(np.unique(seen[::32], axis=0)) > 25
+    assert draws.mirror.mean() == pytest.approx(0.5, abs=0.3)
+    assert draws.shift is not None
+    assert len(np.unique(draws.shift, axis=0)) == 1_000
+
+
+def test_the_colours_are_shifted_in_the_first_epochs_alone() -> None:
+    recipe = SMALL.override("augment.color_epochs=3")
+    shifted = [EpochDraws.draw(recipe, epoch, 5, COLOURS).shift is not None for epoch in range(5)]
+    assert shifted == [True, True, True, False, False]
+
+
 def test_mirrors_are_the_numbered_ones() -> None:
     draws = EpochDraws.draw(SMALL.override("augment.color_sigma=0"), 0, 20, COLOURS)
     pictures = RANDOM.integers(0, 256, (5, 40, 40, 3), dtype=np.uint8)

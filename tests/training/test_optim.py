@@ -1,5 +1,6 @@
 """The paper's update rule and the schedules, written out plainly."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,9 +15,9 @@ def train(*settings: str) -> Train:
 def test_the_update_is_the_papers_also_when_the_rate_changes() -> None:
     """v ← 0.9 v - 0.0005 ε w - ε g; w ← w + v, with another ε in every step."""
     torch.manual_seed(0)
-    recipe = train("weight_decay=0.05")
+    recipe = train("weight_decay=0.05", "lr=0.1")
     parameter = torch.nn.Parameter(torch.randn(7, dtype=torch.float64))
-    optimiser = PaperSGD([parameter], recipe, 0.1)
+    optimiser = PaperSGD({"c1.weight": parameter}, recipe)
     w, v = parameter.detach().clone(), torch.zeros(7, dtype=torch.float64)
     for lr in (0.1, 0.1, 0.01, 0.3, 0.3, 0.001):
         g = torch.randn(7, dtype=torch.float64)
@@ -28,10 +29,41 @@ def test_the_update_is_the_papers_also_when_the_rate_changes() -> None:
         torch.testing.assert_close(parameter.detach(), w, rtol=1e-12, atol=1e-12)
 
 
+def test_biases_and_layers_have_rates_of_their_own() -> None:
+    """Biases learn twice as fast and do not decay; c1 is slowed in epoch 2, and stands still in epoch 3."""
+    recipe = train(
+        "lr=0.1",
+        "weight_decay=0.05",
+        "bias_lr=2",
+        "bias_weight_decay=0",
+        'layer_rates=[["c1", 2, 0.1], ["c1", 3, 0]]',
+    )
+    names = ("c1.weight", "c1.bias", "c2.weight", "c2.bias")
+    random = np.random.default_rng(0)
+    w = {name: random.normal(size=7) for name in names}
+    v = {name: np.zeros(7) for name in names}
+    parameters = {name: torch.nn.Parameter(torch.from_numpy(value.copy())) for name, value in w.items()}
+    optimiser = PaperSGD(dict(parameters), recipe)
+    for at, of_c1 in ((0.0, 1), (0.9, 1), (1.0, 0.1), (1.5, 0.1), (2.0, 0), (2.5, 0), (2.9, 0)):
+        optimiser.set_lr(0.1, at)
+        for name, parameter in parameters.items():
+            lr, decay = (0.2, 0.0) if name.endswith("bias") else (0.1, 0.05)
+            lr *= of_c1 if name.startswith("c1") else 1
+            g = random.normal(size=7)
+            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g
+            w[name] = w[name] + v[name]
+            parameter.grad = torch.from_numpy(g)
+        optimiser.step()
+        for name, parameter in parameters.items():
+            np.testing.assert_allclose(parameter.detach().numpy(), w[name], rtol=1e-10)
+    optimiser.zero_grad()
+    assert all(parameter.grad is None for parameter in parameters.values())
+
+
 def test_a_step_with_infinite_gradients_leaves_everything_as_it_is() -> None:
     """As GradScaler asks for it, in the first step, where the scale is still too large for half precision."""
     parameter = torch.nn.Parameter(torch.ones(3))
-    optimiser = PaperSGD([parameter], train("weight_decay=0"), 0.1)
+    optimiser = PaperSGD({"c1.weight": parameter}, train("weight_decay=0", "lr=0.1"))
     parameter.grad = torch.full((3,), float("inf"))
     vars(optimiser).update(grad_scale=torch.tensor(2.0), found_inf=torch.tensor(1.0))
     optimiser.step()

@@ -37,6 +37,13 @@ RECIPE = Recipe().override(
     "train.lr=0.02",
     "train.label_smoothing=0.1",
     "train.class_weights=balanced",
+    "train.bias_lr=2",
+    "train.bias_weight_decay=0",
+    'train.layer_rates=[["c1", 2, 0.1], ["f6", 2, 0.5]]',
+    "augment.group=3",
+    'network.c1.then=["lrn", "pool", "relu"]',
+    'network.c2.then=["relu", "lrn", "spatial", "pool"]',
+    "network.spatial.alpha=0.1",
 )
 
 AXES = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
