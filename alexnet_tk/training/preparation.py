@@ -75,6 +75,9 @@ def new_run(
         plan = zoo.recipe(name)
     plan = _with_epochs(plan.override(*settings), count)
     progress.say(f"recipe: {name}, at most {counted(int(plan.train.epochs), 'epoch')}")
+    if uneven := dataset.uneven_classes():
+        cure = "; --set train.class_weights=balanced lets all weigh the same in the loss"
+        progress.say(uneven + (cure if plan.train.class_weights == "equal" else ""))
     if statistics is None:
         statistics = _measure_colours(data, dataset, plan, progress)
     return Run(plan, plan, statistics, dataset.fingerprint())

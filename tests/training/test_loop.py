@@ -8,7 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
-from alexnet_tk.training import Checkpoint, loop, train
+from alexnet_tk.training import Checkpoint, loop, pack, train
 from tests.training.log import Log
 
 LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
@@ -101,6 +101,37 @@ def test_a_folders_recipe_is_own_pictures(pictures: Path, tmp_path: Path, tiny: 
     )
     assert any("own-pictures" in line for line in log.said)
     assert best.recipe.train.schedule == "cosine"
+
+
+def test_uneven_classes_are_told_by_train_and_pack(
+    pictures: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    """A new run says what helps, unless that is in use; a resumed run can't change it any more."""
+    for name, count in (("blue", 20), ("green", 5), ("red", 3)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for path in sorted((pictures / name).iterdir())[:count]:
+            (tmp_path / "data" / name / path.name).write_bytes(path.read_bytes())
+    told = "uneven classes, in training pictures: 18 × blue, 4 × green, 2 × red"
+    cure = "; --set train.class_weights=balanced lets all weigh the same in the loss"
+    log = Log()
+    pack(tmp_path / "data", tmp_path / "packed", log)
+    assert told in log.said
+    equal = (*tiny, "train.epochs=1")
+    balanced = (*equal, "train.class_weights=balanced")
+    runs = ((equal, False, told + cure), (balanced, False, told), (balanced, True, ""))
+    for settings, resume, line in runs:
+        log = Log()
+        train(
+            tmp_path / "packed",
+            recipe="own-pictures",
+            settings=settings,
+            output=tmp_path / "m.pt",
+            overwrite=True,
+            resume=resume,
+            progress=log,
+            device="cpu",
+        )
+        assert "".join(each for each in log.said if each.startswith("uneven")) == line
 
 
 def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:
