@@ -91,6 +91,7 @@ def test_the_sample_and_its_recipe_are_the_default(tmp_path: Path, tiny: tuple[s
     best = train(settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log, device="cpu")
     assert "T-shirt" in best.labels
     assert any("fashion-mini" in line for line in log.said)
+    assert not any(line.startswith("fashion-mini: ") for line in log.said), "its time is known"
     assert any(line.startswith("device: ") for line in log.said)
 
 
