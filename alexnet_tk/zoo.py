@@ -7,6 +7,10 @@ from pathlib import Path
 from alexnet_tk.errors import RecipeError
 from alexnet_tk.recipe import Recipe
 
+# For pictures of a user's own: the default for fewer than `LARGE` of them, then faster ones.
+FOR_OWN_PICTURES = ("own-pictures", "photo-mini")
+LARGE = 100_000  # training pictures, from which the paper's recipe needs no adaptation
+
 
 def names() -> list[str]:
     """The names of the models that have a recipe, sorted."""
@@ -32,6 +36,18 @@ def recipe(name_or_file: str) -> Recipe:
         )
     with resources.as_file(_models() / name_or_file / "recipe.toml") as path:
         return Recipe.from_file(path)
+
+
+def default_recipe(pictures: int | None) -> str:
+    """The name of the recipe for that number of training pictures; None: for the built-in sample."""
+    if pictures is None:
+        return "fashion-mini"
+    return FOR_OWN_PICTURES[0] if pictures < LARGE else "alexnet-2012"
+
+
+def alternatives(name: str) -> list[str]:
+    """The names of the recipes for a user's own pictures, beside that one."""
+    return [each for each in FOR_OWN_PICTURES if each != name and each in names()]
 
 
 def labels(name: str) -> tuple[list[str], list[str]]:

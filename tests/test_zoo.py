@@ -37,6 +37,15 @@ def test_recipes_differ() -> None:
     assert zoo.recipe("own-pictures").network.init == "he"
 
 
+def test_the_default_recipe_depends_on_the_number_of_pictures() -> None:
+    counts = (None, 2, 99_999, 100_000)
+    expected = ["fashion-mini", "own-pictures", "own-pictures", "alexnet-2012"]
+    assert [zoo.default_recipe(count) for count in counts] == expected
+    assert "own-pictures" in zoo.alternatives("alexnet-2012")
+    assert "own-pictures" not in zoo.alternatives("own-pictures")
+    assert set(zoo.alternatives("alexnet-2012")) <= set(zoo.names())
+
+
 def test_a_file_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.toml").write_text("[train]\nepochs = 3\n")
     (tmp_path / "fashion-mini.toml").write_text("[train]\nepochs = 4\n")

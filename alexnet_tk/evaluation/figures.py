@@ -52,12 +52,22 @@ class Proportion:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """How well a class is told from the others, or the means of classes; all from 0 to 1."""
+
+    precision: float  # of the answers with this label, the part that is right; 0 without such an answer
+    recall: float  # of the pictures of this class, the part that is answered so: its top-1 accuracy
+    f1: float  # the harmonic mean of the two; 0 where both are
+
+
+@dataclass(frozen=True)
 class ClassFigures:
     """The figures of the pictures of one class."""
 
     label: str
     top1: Proportion
     top5: Proportion
+    scores: Scores
     mistaken_for: str  # the label it is most often mistaken for; "" without a mistake
     times_mistaken: int  # for that label
 
@@ -93,11 +103,29 @@ class Evaluation:
         """The pictures whose label is among the five most probable ones."""
         return Proportion(int(self.top5_correct.sum()), self.pictures)
 
+    @property
+    def macro(self) -> Scores:
+        """The means of precision, recall and F1 over the classes with pictures, each class counting the same.
+
+        A label without pictures is left out, whatever was answered with it.
+        """
+        with_pictures = self._scores()[self.confusion.any(axis=1)]
+        return Scores(*with_pictures.mean(axis=0).tolist())
+
     def classes(self) -> list[ClassFigures]:
         """The figures of each class with pictures, in the order of the labels."""
-        return [self._class_figures(i) for i in range(len(self.labels)) if self.confusion[i].any()]
+        scores = [Scores(*row) for row in self._scores().tolist()]
+        return [self._class_figures(i, scores[i]) for i in range(len(self.labels)) if self.confusion[i].any()]
 
-    def _class_figures(self, index: int) -> ClassFigures:
+    def _scores(self) -> NDArray[np.float64]:
+        """Precision, recall and F1 of each label, (labels, 3); 0 where there is nothing to divide by."""
+        right = self.confusion.diagonal()
+        answers, pictures = self.confusion.sum(axis=0), self.confusion.sum(axis=1)
+        parts = [(right, answers), (right, pictures), (2 * right, answers + pictures)]
+        # What is divided is 0 wherever the divisor is.
+        return np.stack([part / np.maximum(whole, 1) for part, whole in parts], axis=1)
+
+    def _class_figures(self, index: int, scores: Scores) -> ClassFigures:
         wrong = self.confusion[index].copy()
         total, correct, wrong[index] = int(wrong.sum()), int(wrong[index]), 0
         times = int(wrong.max())
@@ -105,12 +133,13 @@ class Evaluation:
             self.labels[index],
             Proportion(correct, total),
             Proportion(int(self.top5_correct[index]), total),
+            scores,
             self.labels[wrong.argmax()] if times else "",
             times,
         )
 
     def summary(self) -> list[str]:
-        """The figures in lines to print: top-1 and top-5, then the classes, then the worst mistakes."""
+        """The figures in lines to print: those of all pictures, of the classes, and the worst mistakes."""
         return [*self._accuracy_lines(), *self._class_lines(), *self._mistake_lines()]
 
     def account(self) -> list[str]:
@@ -134,6 +163,11 @@ class Evaluation:
         crops = "the centre crop" if self.crops == 1 else f"{self.crops} crops averaged"
         models = "" if len(self.models) == 1 else f" and {len(self.models)} models"
         yield f"{counted(self.pictures, 'picture')}, {crops}{models}; 95 % intervals (Wilson)"
+        macro = self.macro
+        yield (
+            f"macro  precision {macro.precision:.1%}, recall {macro.recall:.1%}, F1 {macro.f1:.1%}: "
+            "means of the classes with pictures"
+        )
 
     def _class_lines(self) -> Iterator[str]:
         classes = self.classes()
@@ -142,12 +176,14 @@ class Evaluation:
             yield f"the worst {MAX_PRINTED_CLASSES} of {len(classes):,} classes; --output F.csv lists all"
             classes = sorted(classes, key=lambda figures: figures.top1.fraction)[:MAX_PRINTED_CLASSES]
         yield ""
-        yield "top-1   top-5   pictures  class, and what it is most often mistaken for"
+        yield "top-1   top-5   precision      F1  pictures  class, and what it is most often mistaken for"
         for figures in classes:
+            scores = f"{figures.scores.precision:9.1%}  {figures.scores.f1:6.1%}"
             mistaken = f", {figures.times_mistaken:,} × {printable(figures.mistaken_for)}"
             yield (
-                f"{figures.top1.fraction:6.1%}  {figures.top5.fraction:6.1%}  {figures.top1.total:8,}  "
-                f"{printable(figures.label)}{mistaken if figures.times_mistaken else ''}"
+                f"{figures.top1.fraction:6.1%}  {figures.top5.fraction:6.1%}  {scores}  "
+                f"{figures.top1.total:8,}  {printable(figures.label)}"
+                f"{mistaken if figures.times_mistaken else ''}"
             )
 
     def _mistake_lines(self) -> Iterator[str]:

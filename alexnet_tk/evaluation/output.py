@@ -3,12 +3,12 @@
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from alexnet_tk.errors import UsageError
-from alexnet_tk.evaluation.figures import Evaluation, Proportion
+from alexnet_tk.evaluation.figures import Evaluation, Proportion, Scores
 from alexnet_tk.files import refuse_existing, replacing, sha256
 from alexnet_tk.inference.record import Record
 
@@ -65,12 +65,14 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "failed": [{"path": path, "error": error} for path, error in evaluation.failed],
         "top1": _proportion(evaluation.top1),
         "top5": _proportion(evaluation.top5),
+        "macro": asdict(evaluation.macro),
         "classes": [
             {
                 "label": figures.label,
                 "pictures": figures.top1.total,
                 "top1": _proportion(figures.top1),
                 "top5": _proportion(figures.top5),
+                **asdict(figures.scores),
                 "taken_for": figures.mistaken_for,
                 "times": figures.times_mistaken,
             }
@@ -104,14 +106,25 @@ def _mistake(record: Record) -> dict[str, Any]:
 
 def _class_rows(evaluation: Evaluation) -> Iterable[list[object]]:
     columns = [f"{name}{end}" for name in ("top1", "top5") for end in ("", "_low", "_high")]
-    yield ["label", "pictures", *columns, "taken_for", "times"]
+    yield ["label", "pictures", *columns, "taken_for", "times", *(each.name for each in fields(Scores))]
     for figures in evaluation.classes():
-        numbers = [
-            f"{number:.6g}"
+        accuracy = [
+            number
             for proportion in (figures.top1, figures.top5)
             for number in (proportion.fraction, *proportion.interval)
         ]
-        yield [figures.label, figures.top1.total, *numbers, figures.mistaken_for, figures.times_mistaken]
+        mistaken = [figures.mistaken_for, figures.times_mistaken]
+        yield [
+            figures.label,
+            figures.top1.total,
+            *map(_rounded, accuracy),
+            *mistaken,
+            *map(_rounded, astuple(figures.scores)),
+        ]
+
+
+def _rounded(number: float) -> str:
+    return f"{number:.6g}"
 
 
 def _confusion_rows(evaluation: Evaluation) -> Iterable[list[object]]:

@@ -15,6 +15,9 @@ from alexnet_tk.layout import ClassFolders, Splits
 from alexnet_tk.preprocess import Square
 from alexnet_tk.text import counted, shortened
 
+UNEVEN = 3  # times the smallest class, from which on a larger one is told
+MAX_PRINTED_CLASSES = 8
+
 
 class Split(Protocol):
     """The N pictures of a training or validation set."""
@@ -89,6 +92,22 @@ class Dataset:
         Version 0.1.0 hashed their names with DATA's, and did not know what a set was packed from.
         """
         return fingerprint in (self.fingerprint(), self._hash(self._prefix), self._hash(""))
+
+    def uneven_classes(self) -> str:
+        """The training pictures of the classes, in words, the most first; "" where they are about as many.
+
+        That is where the largest class has at most `UNEVEN` times the pictures of the smallest. Of many
+        classes only the largest and the smallest are listed.
+        """
+        counts = np.bincount(self.train.targets, minlength=len(self.labels))
+        if counts.max() <= UNEVEN * counts.min():
+            return ""
+        order = np.argsort(-counts, kind="stable")
+        each = [f"{counts[index]:,} × {self.labels[index]}" for index in order]
+        if len(each) > MAX_PRINTED_CLASSES:
+            half = MAX_PRINTED_CLASSES // 2
+            each[half:-half] = ["…"]
+        return f"uneven classes, in training pictures: {', '.join(each)}"
 
     @property
     def _prefix(self) -> str:

@@ -120,7 +120,7 @@ def train(
             run, state = world.broadcast(lambda: resumed_run(folder.last, dataset, recipe, settings, output))
         else:
             run = world.broadcast(
-                lambda: new_run(data, dataset, statistics, recipe, settings, start, progress)
+                lambda: new_run(data, dataset, statistics, recipe, settings, start, world, progress)
             )
             state = None
             if world.is_first:

@@ -151,6 +151,8 @@ def pack(
     dataset = from_folder(folder, classes_are_folders=classes_are_folders)
     for note in dataset.notes:
         progress.say(note)
+    if uneven := dataset.uneven_classes():
+        progress.say(uneven)
     splits = {"train": dataset.train, "val": dataset.val}
     count = sum(len(split.targets) for split in splits.values())
     try:

@@ -18,13 +18,12 @@ from alexnet_tk.text import counted
 from alexnet_tk.training.batches import BatchReader
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset, built_in_sample, from_folder
+from alexnet_tk.training.forecast import forecast
 from alexnet_tk.training.packed import open_packed
 from alexnet_tk.training.parallel import World
 from alexnet_tk.training.run import Run
 from alexnet_tk.training.statistics import MAX_MEASURED, Statistics
 from alexnet_tk.training.trainer import Trainer
-
-LARGE = 100_000  # training pictures, from which the paper's recipe needs no adaptation
 
 
 def open_dataset(
@@ -64,19 +63,30 @@ def new_run(
     recipe: str | None,
     settings: Sequence[str],
     initial: Checkpoint | None,
+    world: World,
     progress: Progress,
 ) -> Run:
-    """A run from its beginning; measures the colours unless `statistics` are known."""
+    """A run from its beginning; measures the colours unless `statistics` are known.
+
+    Where the user has named pictures and no recipe, and a CPU is to train, it also says how long that takes.
+    """
     count = len(dataset.train.targets)
     if recipe is None and initial is not None:
         name, plan = "the initial checkpoint's", initial.recipe
     else:
-        name = recipe or _default_recipe(data, count)
+        name = recipe or zoo.default_recipe(None if data is None else count)
         plan = zoo.recipe(name)
     plan = _with_epochs(plan.override(*settings), count)
     progress.say(f"recipe: {name}, at most {counted(int(plan.train.epochs), 'epoch')}")
+    if uneven := dataset.uneven_classes():
+        cure = "; --set train.class_weights=balanced lets all weigh the same in the loss"
+        progress.say(uneven + (cure if plan.train.class_weights == "equal" else ""))
     if statistics is None:
         statistics = _measure_colours(data, dataset, plan, progress)
+    if data is not None and recipe is None and initial is None and world.device.type == "cpu":
+        times = forecast(name, plan, settings, dataset, statistics, world, progress)
+        if times:
+            progress.say(times)
     return Run(plan, plan, statistics, dataset.fingerprint())
 
 
@@ -159,13 +169,6 @@ def copy_weights(
 def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
     """The recipe with a number for `train.epochs`."""
     return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
-
-
-def _default_recipe(data: Path | None, pictures: int) -> str:
-    """The name of the recipe where none is asked for."""
-    if data is None:
-        return "fashion-mini"
-    return "own-pictures" if pictures < LARGE else "alexnet-2012"
 
 
 def _measure_colours(data: Path | None, dataset: Dataset, recipe: Recipe, progress: Progress) -> Statistics:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from sklearn.metrics import confusion_matrix, top_k_accuracy_score
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
 
 from alexnet_tk.evaluation import Evaluation
 from alexnet_tk.inference.model import INPUT_NAME, ONNX_FORMAT, OUTPUT_NAME, preprocess_metadata
@@ -121,6 +122,9 @@ def assert_figures(found: Evaluation, truth: NDArray[np.int64], probabilities: N
     for correct, k in ((found.top1, 1), (found.top5, 5)):
         assert correct.count == top_k_accuracy_score(truth, probabilities, k=k, labels=every, normalize=False)
         assert correct.total == len(truth)
+    by_label = {each.label: each.scores for each in found.classes()}
+    scores = [astuple(by_label[label]) for label in LABELS if label in by_label]
+    assert_scores(scores, astuple(found.macro), truth, probabilities.argmax(axis=1))
     for each in found.classes():
         mine = truth == LABELS.index(each.label)
         right = probabilities.argmax(axis=1)[mine] == LABELS.index(each.label)
@@ -131,3 +135,17 @@ def assert_figures(found: Evaluation, truth: NDArray[np.int64], probabilities: N
         row[LABELS.index(each.label)] = 0
         assert each.times_mistaken == row.max()
         assert not each.times_mistaken or row[LABELS.index(each.mistaken_for)] == row.max()
+
+
+def assert_scores(
+    scores: Sequence[Sequence[float]],
+    macro: Sequence[float],
+    truth: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+) -> None:
+    """Rows of precision, recall and F1, and their means, must be scikit-learn's of the true classes."""
+    for found, average in ((np.transpose(scores), None), (macro, "macro")):
+        *expected, _ = precision_recall_fscore_support(
+            truth, predicted, labels=np.unique(truth), average=average, zero_division=0
+        )
+        assert np.allclose(found, expected, rtol=0, atol=1e-12)

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import astuple
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk import sample, zoo
 from alexnet_tk.errors import ModelError
-from alexnet_tk.evaluation import Proportion, evaluate
+from alexnet_tk.evaluation import Evaluation, Proportion, evaluate
 from alexnet_tk.evaluation.figures import Z
 from tests.evaluation.known import (
     LABELS,
@@ -24,6 +26,7 @@ from tests.evaluation.known import (
     RecordedProgress,
     answers,
     assert_figures,
+    assert_scores,
     centre,
     write_model,
 )
@@ -154,3 +157,32 @@ def test_the_interval_of_a_textbook() -> None:
     """Newcombe 1998, table I: 81 of 263, and none of 20."""
     assert Proportion(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert Proportion(0, 20).interval == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def of_confusion(confusion: NDArray[np.int64]) -> Evaluation:
+    """The evaluation with that matrix, of labels 0, 1, …"""
+    labels = [f"{number}" for number in range(len(confusion))]
+    zeros = np.zeros(len(labels), np.int64)
+    return Evaluation([Path("m")], Path("d"), 1, labels, confusion, zeros, [], [], Counter(), [], 1.0)
+
+
+@given(st.integers(1, 9), st.data())
+def test_scores_of_any_confusion_are_scikit_learns(labels: int, data: st.DataObject) -> None:
+    """Also where classes have no pictures, or no answers."""
+    counts = st.one_of(st.just(0), st.integers(0, 40))
+    cells = data.draw(st.lists(counts, min_size=labels**2, max_size=labels**2).filter(any))
+    confusion = np.reshape(cells, (labels, labels))
+    found = of_confusion(confusion)
+    truth, predicted = np.indices(confusion.shape).reshape(2, -1).repeat(cells, axis=1)
+    scores = [astuple(each.scores) for each in found.classes()]
+    assert_scores(scores, astuple(found.macro), truth, predicted)
+
+
+def test_scores_by_hand() -> None:
+    """Six of the eight answers "0" are right, and two of the four pictures of 1; 2 is never answered."""
+    found = of_confusion(np.array([[6, 0, 0, 0], [1, 2, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]]))
+    by_label = {each.label: astuple(each.scores) for each in found.classes()}
+    assert by_label == {"0": (6 / 8, 1, 12 / 14), "1": (1, 2 / 4, 4 / 6), "2": (0, 0, 0)}
+    assert astuple(found.macro) == pytest.approx((1.75 / 3, 1.5 / 3, (12 / 14 + 4 / 6) / 3))
+    line = "macro  precision 58.3%, recall 50.0%, F1 50.8%: means of the classes with pictures"
+    assert found.summary()[3] == line

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,9 @@ def test_outputs_hold_the_figures(model: Path, folder: Path, tmp_path: Path) -> 
     assert written["top1"]["accuracy"] == found.top1.fraction
     assert written["top5"]["error_interval"] == list(found.top5.complement.interval)
     assert [each["label"] for each in written["classes"]] == [each.label for each in found.classes()]
+    assert written["macro"] == asdict(found.macro)
+    for line, each in zip(written["classes"], found.classes(), strict=True):
+        assert (line["precision"], line["recall"], line["f1"]) == astuple(each.scores)
     assert [each["path"] for each in written["mistakes"]] == [each.path for each in found.mistakes]
     with (tmp_path / "c.csv").open(newline="") as file:
         rows = list(csv.reader(file))
@@ -43,9 +47,9 @@ def test_outputs_hold_the_figures(model: Path, folder: Path, tmp_path: Path) -> 
     for line, each in zip(lines, found.classes(), strict=True):
         assert (line["label"], int(line["pictures"])) == (each.label, each.top1.total)
         assert (line["taken_for"], int(line["times"])) == (each.mistaken_for, each.times_mistaken)
-        numbers = [float(line[name]) for name in ("top1", "top1_low", "top1_high", "top5_high")]
-        assert numbers == pytest.approx(
-            [each.top1.fraction, *each.top1.interval, each.top5.interval[1]], rel=1e-5
+        columns = ("top1", "top1_low", "top1_high", "top5_high", "precision", "recall", "f1")
+        assert [float(line[name]) for name in columns] == pytest.approx(
+            [each.top1.fraction, *each.top1.interval, each.top5.interval[1], *astuple(each.scores)], rel=1e-5
         )
 
 
@@ -75,7 +79,7 @@ def test_text_of_many_classes_shows_the_worst() -> None:
     lines = found.summary()
     assert "the worst 40 of 100 classes; --output F.csv lists all" in lines
     listed = lines[lines.index("the worst 40 of 100 classes; --output F.csv lists all") + 3 :]
-    assert listed[0] == " 66.7%    0.0%         3  1, 1 × 0"
+    assert listed[0] == " 66.7%    0.0%     100.0%   80.0%         3  1, 1 × 0"
     assert len(listed) == 40
 
 

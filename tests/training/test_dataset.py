@@ -13,7 +13,7 @@ from alexnet_tk.preprocess import Square
 from alexnet_tk.progress import SILENCE
 from alexnet_tk.training.augment import centre
 from alexnet_tk.training.batches import BatchReader
-from alexnet_tk.training.dataset import FileSplit, built_in_sample, from_folder
+from alexnet_tk.training.dataset import ArraySplit, Dataset, FileSplit, built_in_sample, from_folder
 from alexnet_tk.training.statistics import Statistics
 from tests.training.log import Log
 
@@ -43,6 +43,32 @@ def test_train_and_val_folders(tmp_path: Path) -> None:
     assert (data.train.targets.tolist(), data.val.targets.tolist()) == ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1])
     assert data.val.name(3).endswith("val/zebra/001.png")
     assert data.notes == []
+
+
+def of_counts(counts: list[int]) -> Dataset:
+    """A set with that many training pictures of each class; the labels are letters."""
+    targets = np.random.default_rng(0).permutation(np.arange(len(counts)).repeat(counts))
+    train, val = (ArraySplit(np.zeros((len(each), 1, 1), np.uint8), each) for each in (targets, targets[:1]))
+    return Dataset(train, val, [chr(ord("a") + index) for index in range(len(counts))])
+
+
+@pytest.mark.parametrize(
+    ("counts", "listed"),
+    [
+        ([3, 1, 2], ""),
+        ([4, 1], "4 × a, 1 × b"),
+        ([300, 1201, 400], "1,201 × b, 400 × c, 300 × a"),
+        ([2, 0], "2 × a, 0 × b"),
+        ([1, 1, 1, 1, 1, 1, 1, 5], "5 × h, 1 × a, 1 × b, 1 × c, 1 × d, 1 × e, 1 × f, 1 × g"),
+        (
+            [5, 2, 9, 3, 8, 1, 7, 6, 4],
+            "9 × c, 8 × e, 7 × g, 6 × h, …, 4 × i, 3 × d, 2 × b, 1 × f",
+        ),
+    ],
+)
+def test_uneven_classes_are_told(counts: list[int], listed: str) -> None:
+    told = of_counts(counts).uneven_classes()
+    assert told == (listed and f"uneven classes, in training pictures: {listed}")
 
 
 def test_a_tenth_of_each_class_is_held_out_for_validation_and_said(tmp_path: Path) -> None:

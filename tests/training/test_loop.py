@@ -1,6 +1,7 @@
 """Training from pictures to a checkpoint."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from alexnet_tk.errors import DataError, DeviceError, OutputError, RecipeError, UsageError
-from alexnet_tk.training import Checkpoint, loop, train
+from alexnet_tk.training import Checkpoint, loop, pack, train
 from tests.training.log import Log
 
 LEARNS = ("network.init=he", "preprocess.std=[60,60,60]", "network.dropout=0.1", "train.batch_size=6")
@@ -59,6 +60,8 @@ def test_steps_are_logged_too(
     metrics = tmp_path / "runs" / "model" / "metrics.jsonl"
     with metrics.open("a") as file:
         file.write('{"step": 99, "epo')  # as a kill leaves it
+    # TensorBoard takes event files of one second by the number of the process's writer: 10 before 9.
+    time.sleep(1 - time.time() % 1)
     train(pictures, output=output, resume=True, device="cpu")
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [line["step"] for line in lines if "step" in line] == steps
@@ -91,6 +94,7 @@ def test_the_sample_and_its_recipe_are_the_default(tmp_path: Path, tiny: tuple[s
     best = train(settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log, device="cpu")
     assert "T-shirt" in best.labels
     assert any("fashion-mini" in line for line in log.said)
+    assert not any(line.startswith("fashion-mini: ") for line in log.said), "its time is known"
     assert any(line.startswith("device: ") for line in log.said)
 
 
@@ -101,6 +105,37 @@ def test_a_folders_recipe_is_own_pictures(pictures: Path, tmp_path: Path, tiny: 
     )
     assert any("own-pictures" in line for line in log.said)
     assert best.recipe.train.schedule == "cosine"
+
+
+def test_uneven_classes_are_told_by_train_and_pack(
+    pictures: Path, tmp_path: Path, tiny: tuple[str, ...]
+) -> None:
+    """A new run says what helps, unless that is in use; a resumed run can't change it any more."""
+    for name, count in (("blue", 20), ("green", 5), ("red", 3)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for path in sorted((pictures / name).iterdir())[:count]:
+            (tmp_path / "data" / name / path.name).write_bytes(path.read_bytes())
+    told = "uneven classes, in training pictures: 18 × blue, 4 × green, 2 × red"
+    cure = "; --set train.class_weights=balanced lets all weigh the same in the loss"
+    log = Log()
+    pack(tmp_path / "data", tmp_path / "packed", log)
+    assert told in log.said
+    equal = (*tiny, "train.epochs=1")
+    balanced = (*equal, "train.class_weights=balanced")
+    runs = ((equal, False, told + cure), (balanced, False, told), (balanced, True, ""))
+    for settings, resume, line in runs:
+        log = Log()
+        train(
+            tmp_path / "packed",
+            recipe="own-pictures",
+            settings=settings,
+            output=tmp_path / "m.pt",
+            overwrite=True,
+            resume=resume,
+            progress=log,
+            device="cpu",
+        )
+        assert "".join(each for each in log.said if each.startswith("uneven")) == line
 
 
 def test_unreadable_pictures_are_listed(pictures: Path, tmp_path: Path, tiny: tuple[str, ...]) -> None:

@@ -122,6 +122,15 @@ def test_two_processes_write_one_checkpoint_log_and_file(
 
 
 @pytest.mark.slow
+def test_two_processes_say_once_how_long_they_will_take(pictures: Path, tmp_path: Path) -> None:
+    settings = ("--set", "train.batch_size=4", "--set", "train.epochs=3")
+    words = command(pictures, "--gpus", "2", *WORDS, *settings)
+    done = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^own-pictures: (about|under) ", done.stderr, re.MULTILINE)) == 1
+
+
+@pytest.mark.slow
 def test_any_mode_goes_on_from_any_other(pictures: Path, tmp_path: Path) -> None:
     """Stopped by Ctrl-C and by SIGTERM on the way; the end is that of one process, up to rounding."""
     few = (*SETTINGS, "train.epochs=9", "train.lr=0.001")
