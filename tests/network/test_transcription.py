@@ -38,7 +38,7 @@ def test_outputs_and_gradients_are_the_formulas(dtype: torch.dtype, near: float)
             parameter.copy_(torch.from_numpy(random.normal(0, fan_in**-0.5, tuple(parameter.shape))))
     net = net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, targets = random.normal(0, 1, (3, 3, 56, 56)), np.array([4, 0, 2])
-    masks: Array = random.integers(0, 2, (3, 12)) * 2.0
+    masks = random.integers(0, 2, (3, 12)).astype(np.float64) * 2
 
     outputs: dict[str, torch.Tensor] = {}
     for name in ("c1", "c2", "c3", "c4", "c5", "f6", "f7", "f8"):
