@@ -43,7 +43,7 @@ def open_labelled(data: Path, *, classes_are_folders: bool = False) -> LabelledP
     if is_packed(data):
         return _open_packed(data)
     splits = Splits.of(data, classes_are_folders=classes_are_folders)
-    folders = ClassFolders.read(splits.evaluated, classes_are_folders=classes_are_folders)
+    folders = ClassFolders.read(splits.evaluated, classes_are_folders=classes_are_folders, tree=splits.tree)
     paths = folders.paths
     if not folders.names:
         raise DataError(

@@ -109,7 +109,7 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
         statistics = Statistics.from_lists(**index["statistics"])
         labels, label_ids = index["labels"], index["label_ids"]
         source = str(index.get("source", ""))
-        data = Dataset(splits["train"], splits["val"], labels, label_ids, folder=folder, source=source)
+        data = Dataset(splits["train"], splits["val"], labels, label_ids, roots={folder: ""}, source=source)
         return data, statistics
     except DataError:
         raise

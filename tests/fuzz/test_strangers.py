@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from alexnet_tk import images
+from alexnet_tk.archives import members
 from alexnet_tk.errors import (
     AlexnetError,
     CheckpointError,
@@ -27,7 +28,6 @@ from alexnet_tk.errors import (
     RecipeError,
 )
 from alexnet_tk.inference import Record
-from alexnet_tk.inference.archives import members
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.other_models import read_labels, read_preprocess
 from alexnet_tk.prediction.formats import CSV, JSON_LINES, PARQUET, AppendableFormat, WholeFormat

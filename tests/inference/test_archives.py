@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_tk import archives
+from alexnet_tk.archives import Member
 from alexnet_tk.errors import InputError, PictureError
-from alexnet_tk.inference import archives, find
-from alexnet_tk.inference.archives import Member
+from alexnet_tk.inference import find
 
 FILES = {
     "b/2.png": b"two",
