@@ -77,7 +77,7 @@ def _open_packed(folder: Path) -> LabelledPictures:
 
 
 class _PackedPictures(Sequence[Picture]):
-    """The rows of a packed split, read from the disk when they are indexed."""
+    """The pictures of a packed split, read from the disk when they are indexed."""
 
     def __init__(self, split: "PackedSplit") -> None:
         self._split = split
@@ -92,4 +92,4 @@ class _PackedPictures(Sequence[Picture]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return np.asarray(self._split.pictures[self._split.rows[index]])
+        return self._split.picture(index)

@@ -184,7 +184,8 @@ def test_a_checkpoint(minutes: float, tmp_path: Path, fashion_mini: Path) -> Non
 
 
 def test_a_packed_set(minutes: float, tmp_path: Path) -> None:
-    from alexnet_tk.training.packed import open_packed, pack
+    from alexnet_tk.training import pack
+    from alexnet_tk.training.packed import open_packed
 
     for label in ("cat", "dog"):
         (tmp_path / "photos" / label).mkdir(parents=True)
