@@ -1,31 +1,31 @@
 """The folders of an archive as a `Tree`, listed as those on a disk are."""
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alexnet_tk.archives import Member, entries
 from alexnet_tk.folder_tree import ArchivedEntry, Entry
-from alexnet_tk.found import ARCHIVED_LINK, OUTSIDE
+from alexnet_tk.found import ARCHIVED_LINK
+from alexnet_tk.text import counted
 
 
 class ArchiveFolders:
     """The folders of an archive, below `root`, which need not be a path on the disk.
 
     `members` are the archive's files, links and folders, each with its path below the root. As on a disk
-    that it is unpacked to, the last one of a path counts. Hidden files are among them; `ignored` counts those
-    that .. in their path leads elsewhere.
+    that it is unpacked to, the last one of a path counts. Hidden files are among them. Those with .. in their
+    path are left out.
     """
 
     def __init__(self, root: Path, members: Iterable[tuple[str, Member]]) -> None:
-        self.ignored = Counter[str]()
         self._root = root
+        self._outside = 0
         self._folders: dict[str, dict[str, Member | None]] = {"": {}}  # by path; None is a folder
         for name, member in members:
             parts = [part for part in name.split("/") if part not in ("", ".")]
             if ".." in parts:
-                self.ignored[OUTSIDE] += 1
+                self._outside += 1
             elif member.is_folder:
                 self._folder("/".join(parts))
             elif parts:
@@ -44,6 +44,12 @@ class ArchiveFolders:
     def is_folder(self, folder: Path) -> bool:
         """Whether there is a folder of this path."""
         return folder.is_relative_to(self._root) and self._below(folder) in self._folders
+
+    def notes(self) -> list[str]:
+        """What is left out, in lines to say."""
+        if not self._outside:
+            return []
+        return [f"{self._root}: ignored {counted(self._outside, 'file')} with .. in the path"]
 
     def _below(self, folder: Path) -> str:
         """The path of a folder from the root, with slashes; "" is the root."""

@@ -46,7 +46,7 @@ class Member(str):
         is_folder: bool = False,
         within: str = "",
     ) -> "Member":
-        """The member of this name; `within` is the path of the archive in the archive that it lies in."""
+        """The member of this name; `within` is the folder that stands for an archive in the archive."""
         member = cls(f"{archive}/{within}{name}")
         member.archive, member.name, member.size, member.source = archive, name, size, source
         member.is_link, member.is_folder = is_link, is_folder
@@ -111,12 +111,12 @@ def entries(path: str) -> list[Member]:
         return _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
 
 
-def entries_within(tar: Member) -> list[Member]:
-    """The files, links and folders in a tar that lies in another; raises `InputError`."""
+def entries_within(tar: Member, within: str) -> list[Member]:
+    """The files, links and folders in a tar that lies in another, as a folder there; raises `InputError`."""
     with _unreadable(tar):
         if not isinstance(tar.source, int):
             raise tarfile.ReadError("it is compressed")
-        return _in_tar(tar.archive, tar.source, tar.source + tar.size, f"{tar.name}/")
+        return _in_tar(tar.archive, tar.source, tar.source + tar.size, within)
 
 
 @contextmanager
@@ -238,7 +238,7 @@ class _Window:
 def _in_tar(path: str, begin: int = 0, end: int | None = None, within: str = "") -> list[Member]:
     """The files of a tar, or of several that were joined: tarfile stops at the first one's end.
 
-    The tar is the file, or that part of it, which is the member `within` another tar.
+    The tar is the file, or that part of it for which the folder `within` stands.
     """
     found: list[Member] = []
     contents: dict[str, Member] = {}

@@ -34,7 +34,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 
 # What is ignored beside files of other endings, in the words of a message.
-ARCHIVED_LINK, OUTSIDE = "link in an archive", "path with .. in an archive"
+ARCHIVED_LINK = "link in an archive"
 NO_ENDING = "no ending"
 LOOSE, BROKEN_LINK = "picture beside the class folders", "broken link"
 LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, socket or device"

@@ -249,7 +249,7 @@ def _open(data: Path, classes_are_folders: bool) -> tuple[Path, Tree, list[str]]
     if not is_archive(str(data)) or not data.is_file():
         return data, DISK, []
     tree, archive = ArchiveFolders.of(data), data
-    ignored = tree.ignored.copy()
+    notes, ignored = tree.notes(), Counter[str]()
     while True:
         names, beside = list_class_folders(data, tree)
         if len(names) != 1 or not class_folder_names(data / names[0], tree):
@@ -258,9 +258,9 @@ def _open(data: Path, classes_are_folders: bool) -> tuple[Path, Tree, list[str]]
             break
         data /= names[0]
         ignored += beside
-    notes = [f"{archive} holds one folder; reading {data}"] if data != archive else []
-    if ignored:
-        notes.append(f"{archive}: ignored {by_kind(ignored)}{_and_packages(ignored)}")
+    if data != archive:
+        also = f", and {by_kind(ignored)} beside it" if ignored else ""
+        notes.append(f"{archive} holds one folder{also}; reading {data}")
     return data, tree, notes
 
 

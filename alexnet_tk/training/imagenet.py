@@ -62,12 +62,18 @@ def from_archives(archives: tuple[Path, Path], devkit: Path, progress: Progress)
             else f"neither of {both} holds archives of classes"
             "; give ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar"
         )
-    tree = ArchiveFolders(train, _in_class_tars(listed[train], progress))
-    classes = ClassFolders.read(train, tree=tree)
+    class_tree = ArchiveFolders(train, _in_class_tars(listed[train], progress))
+    classes = ClassFolders.read(train, tree=class_tree)
     require_two_classes(classes)
+    if unknown := sorted(set(classes_of.values()) - set(classes.names)):
+        raise DataError(
+            f"{devkit} names classes that {train} does not have: {shortened(unknown, 3)}; "
+            "give the archives and the development kit of the same year"
+        )
     tree = ArchiveFolders(val, _in_classes(val, listed[val], classes_of, devkit))
     validation = ClassFolders.read(val, classes.names, tree=tree)
-    return from_classes(train, classes, validation, {train: "train/", val: "val/"}, [])
+    roots = {train: "train/", val: "val/"}
+    return from_classes(train, classes, validation, roots, [*class_tree.notes(), *tree.notes()])
 
 
 def _is_tar(member: Member) -> bool:
@@ -81,11 +87,13 @@ def _in_class_tars(listed: list[Member], progress: Progress) -> Iterator[tuple[s
         if not _is_tar(each):
             yield each.name, each
             continue
-        folder, inside = PurePosixPath(each.name).stem, entries_within(each)
+        folder = PurePosixPath(each.name).stem
+        inside = entries_within(each, f"{folder}/")
         if not begun:
             progress.begin("listing", round(len(inside) * num_bytes / each.size))
             begun = True
         progress.advance(len(inside))
+        yield folder, Member.of(each.archive, folder, 0, 0, is_folder=True)  # also where nothing is in it
         for inner in inside:
             yield f"{folder}/{inner.name}", inner
 
@@ -106,7 +114,7 @@ def _in_classes(
     if unknown:
         raise DataError(
             f"{devkit} has no class for {counted(len(unknown), 'picture')} of {archive}: "
-            f"{shortened(unknown, 3)}; give the development kit of the same year"
+            f"{shortened(unknown, 3)}; give the archives and the development kit of the same year"
         )
 
 
