@@ -3,19 +3,24 @@
 import os
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
 from typing import IO, Self, cast
 
 from alexnet_tk.errors import InputError, PictureError
 from alexnet_tk.found import system_folder
+from alexnet_tk.gzip_file import GzipFile
 
-ENDINGS = (".zip", ".tar")
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+GZIPPED = (".tar.gz", ".tgz")
+ENDINGS = (".zip", ".tar", *GZIPPED)
+COMPRESSED = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 OPEN_ZIPS = 64  # at a time; a process may have some 1,000 files open
 NOT_FILES = (b"V", b"D", b"N")  # GNU tar's label of a volume, list of a folder, list of names
 END_OF_ZIP = struct.Struct("<4s4H2LH")  # APPNOTE.TXT, section 4.3.16
@@ -105,7 +110,8 @@ def entries(path: str) -> list[Member]:
     """The files, links and folders in an archive in its order, without devices; raises as `members`."""
     if path.lower().endswith(COMPRESSED):
         raise InputError(
-            f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
+            f"{path} is compressed as a whole: no picture in it can be read alone; "
+            "unpack it, or make a .zip, .tar or .tar.gz"
         )
     with _unreadable(path):
         return _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
@@ -124,7 +130,7 @@ def _unreadable(path: str) -> Iterator[None]:
     """Raise `InputError` where the archive can't be read."""
     try:
         yield
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
+    except (*UNREADABLE, OSError, ValueError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         cure = "" if ";" in reason else "; make it again, or unpack what there is and name the folder"
         raise InputError(f"{path} can't be read as an archive: {reason}{cure}") from error
@@ -226,7 +232,7 @@ class _TarInfo(tarfile.TarInfo):
 class _Window:
     """An open file that ends earlier, with the same offsets: a tar in a tar must not run into the next."""
 
-    def __init__(self, file: IO[bytes], end: int) -> None:
+    def __init__(self, file: IO[bytes] | GzipFile, end: int) -> None:
         self.file, self.end = file, end
         self.tell, self.seek = file.tell, file.seek
 
@@ -235,41 +241,41 @@ class _Window:
         return self.file.read(max(0, min(size, self.end - self.file.tell())))
 
 
-def _in_tar(path: str, begin: int = 0, end: int | None = None, within: str = "") -> list[Member]:
+def _in_tar(path: str, begin: int = 0, end: int = sys.maxsize, within: str = "") -> list[Member]:
     """The files of a tar, or of several that were joined: tarfile stops at the first one's end.
 
     The tar is the file, or that part of it for which the folder `within` stands.
     """
     found: list[Member] = []
     contents: dict[str, Member] = {}
-    end = os.stat(path).st_size if end is None else end
-    next_tar: int | None = begin
-    while next_tar is not None:
-        with open(path, "rb") as file:
+    unzipped = GzipFile(path) if path.lower().endswith(GZIPPED) else None
+    with nullcontext(unzipped) if unzipped else open(path, "rb") as file:
+        next_tar: int | None = begin
+        while next_tar is not None:
             file.seek(next_tar)
             window = cast("IO[bytes]", _Window(file, end))
             with tarfile.open(fileobj=window, mode="r:", tarinfo=_TarInfo) as archive:
                 while (info := archive.next()) is not None:
                     archive.members.clear()  # type: ignore[attr-defined]  # of a million, each takes 1 KB
                     if _is_entry(info):
-                        found.append(_in_place(path, contents, info, within))
+                        found.append(_in_place(path, unzipped, contents, info, within))
                 stopped = archive.offset
-        # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
-        if _read_part(path, stopped, min(tarfile.BLOCKSIZE, end - stopped)) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
-        next_tar = _after_zeros(path, stopped, end)
+            # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
+            file.seek(stopped)
+            if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
+            next_tar = _after_zeros(window)
     return found
 
 
-def _after_zeros(path: str, begin: int, end: int) -> int | None:
-    """Where the block of the first byte that is not zero begins; None: all is zero from there to the end."""
-    with open(path, "rb") as file:
-        file.seek(begin)
-        while part := file.read(min(2**20, end - begin)):
-            if rest := part.lstrip(b"\0"):
-                at = begin + len(part) - len(rest)
-                return at - at % tarfile.BLOCKSIZE
-            begin += len(part)
+def _after_zeros(file: IO[bytes]) -> int | None:
+    """Where the block of the next byte that is not zero begins; None: all is zero from here to the end."""
+    begin = file.tell()
+    while part := file.read(2**20):
+        if rest := part.lstrip(b"\0"):
+            at = begin + len(part) - len(rest)
+            return at - at % tarfile.BLOCKSIZE
+        begin += len(part)
     return None
 
 
@@ -286,7 +292,9 @@ def _is_entry(info: tarfile.TarInfo) -> bool:
     )
 
 
-def _in_place(path: str, contents: dict[str, Member], info: tarfile.TarInfo, within: str) -> Member:
+def _in_place(
+    path: str, unzipped: GzipFile | None, contents: dict[str, Member], info: tarfile.TarInfo, within: str
+) -> Member:
     """A file, link or folder of a tar; a hard link stands for the earlier file that it names.
 
     `contents` holds the files so far by name, the last one of each name, and gets this one.
@@ -301,6 +309,8 @@ def _in_place(path: str, contents: dict[str, Member], info: tarfile.TarInfo, wit
         size, read, is_link = info.size, partial(_read_sparse, path, info), False
     else:
         size, read, is_link = info.size, info.offset_data, info.issym()
+        if unzipped is not None:
+            read = partial(unzipped.read_at, info.offset_data, info.size)
     member = Member.of(path, info.name, size, read, is_link, info.isdir(), within)
     if not member.is_folder:
         contents[os.path.normpath(info.name)] = member
@@ -308,7 +318,7 @@ def _in_place(path: str, contents: dict[str, Member], info: tarfile.TarInfo, wit
 
 
 def _read_sparse(path: str, info: tarfile.TarInfo) -> bytes:
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path) as archive:
         file = archive.extractfile(info)
         return b"" if file is None else file.read()
 

@@ -48,7 +48,7 @@ _PACKAGES = dict.fromkeys(
 )
 _CURES = {
     **_PACKAGES,
-    **dict.fromkeys((".zip", ".tar"), "name a {} file itself to read it"),
+    **dict.fromkeys((".zip", ".tar", ".tgz"), "name a {} file itself to read it"),
     LINK: "links to folders are not followed: name those folders",
     ARCHIVED_LINK: "unpack an archive to follow its links",
     RUN: "name a training run's folder to read its pictures",

@@ -23,7 +23,7 @@ LAYERS = [
     {"preprocess", "tables"},
     {"geometry"},
     {"recipe", "picture_values", "png_file", "jpeg_file"},
-    {"images", "folder_tree"},
+    {"images", "folder_tree", "gzip_file"},
     {"found", "split_names"},
     {"archives"},
     {"archive_folders"},

@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def as_tar(folder: Path, path: Path, top: str) -> None:
-    with tarfile.open(path, "w") as archive:
+    with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as archive:
         archive.add(folder, top)
 
 
@@ -77,6 +77,7 @@ FORMS: dict[str, Callable[[Path, Path], None]] = {
     "deep.tar": lambda folder, path: as_tar(folder, path, "home/me/photos"),
     "dot.tar": lambda folder, path: as_tar(folder, path, "."),
     "shuffled.tar": as_shuffled_tar,
+    "folder.tgz": lambda folder, path: as_tar(folder, path, "photos"),
     "folder.zip": as_zip,
 }
 
@@ -188,6 +189,13 @@ def test_archives_that_can_not_be_read(folder: Path, tmp_path: Path) -> None:
     content = (tmp_path / "whole.tar").read_bytes()
     (tmp_path / "cut.tar").write_bytes(content[: len(content) // 2])
     (tmp_path / "rubbish.zip").write_bytes(b"rubbish")
+    as_tar(folder, tmp_path / "whole.tgz", "photos")
+    content = (tmp_path / "whole.tgz").read_bytes()
+    (tmp_path / "cut.tgz").write_bytes(content[: len(content) // 2])
+    (tmp_path / "rubbish.tar.gz").write_bytes(b"rubbish" * 100)
+    for name in ("cut.tgz", "rubbish.tar.gz"):
+        with pytest.raises(InputError, match=rf"{name} can't be read as an archive"):
+            pack(tmp_path / name, tmp_path / "packed")
     with pytest.raises(InputError, match=r"cut\.tar can't be read as an archive"):
         pack(tmp_path / "cut.tar", tmp_path / "packed")
     with pytest.raises(InputError, match=r"rubbish\.zip can't be read as an archive"):
