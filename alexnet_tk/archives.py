@@ -121,7 +121,7 @@ def entries_within(tar: Member, within: str) -> list[Member]:
     """The files, links and folders in a tar that lies in another, as a folder there; raises `InputError`."""
     with _unreadable(tar):
         if not isinstance(tar.source, int):
-            raise tarfile.ReadError("it is compressed")
+            raise tarfile.ReadError("it lies in a compressed archive")
         return _in_tar(tar.archive, tar.source, tar.source + tar.size, within)
 
 

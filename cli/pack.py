@@ -17,7 +17,7 @@ def pack(
         list[Path],
         typer.Argument(
             metavar="SOURCE... PACKED",
-            help="Class folders, or a .zip or .tar of them, or ImageNet's two archives; "
+            help="Class folders, or a .zip, .tar or .tar.gz of them, or ImageNet's two archives; "
             "then the folder to write.",
         ),
     ],

@@ -50,6 +50,11 @@ def from_archives(archives: tuple[Path, Path], devkit: Path, progress: Progress)
         an archive is broken
 
     """
+    for archive in archives:
+        if not archive.is_file():
+            raise DataError(
+                f"{archive} is not a file; give ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar"
+            )
     classes_of = validation_classes(devkit)
     listed = {archive: entries(str(archive)) for archive in archives}
     tars = {archive: [each for each in listed[archive] if _is_tar(each)] for archive in archives}

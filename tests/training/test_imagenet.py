@@ -1,6 +1,7 @@
 """ImageNet's own archives give the arrays that the same pictures in class folders give."""
 
 import builtins
+import gzip
 import shutil
 from pathlib import Path
 from typing import Any
@@ -203,8 +204,11 @@ def test_sources_that_do_not_fit_are_refused(archives: tuple[Path, Path], tmp_pa
         pack([val, val], packed, devkit=listed)
     with pytest.raises(DataError, match="both hold archives"):
         pack([train, shutil.copy(train, tmp_path / "copy.tar")], packed, devkit=listed)
-    with pytest.raises(InputError, match=r"none\.tar can't be read as an archive: No such file"):
+    with pytest.raises(DataError, match=r"none\.tar is not a file"):
         pack([train, tmp_path / "none.tar"], packed, devkit=listed)
+    (tmp_path / "train.tar.gz").write_bytes(gzip.compress(train.read_bytes()))
+    with pytest.raises(InputError, match=r"n02102040\.tar can't be read .*: it lies in a compressed archive"):
+        pack([tmp_path / "train.tar.gz", val], packed, devkit=listed)
     with pytest.raises(DataError, match=r"holds 0 class folders and 3 × \.tar"):
         pack(train, packed)
     assert not packed.exists()

@@ -1,6 +1,7 @@
 """Archives of class folders: packed, trained on and evaluated as the folders they hold."""
 
 import io
+import json
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from alexnet_tk.evaluation.dataset import open_labelled
 from alexnet_tk.progress import Progress
 from alexnet_tk.training import pack, train
 from alexnet_tk.training.dataset import from_folder
+from tests.cli.command import run
 from tests.training import archived
 
 FILES = ("train.npy", "val.npy", "train_classes.npy", "val_classes.npy", "packed.json")
@@ -140,12 +142,16 @@ def test_training_and_evaluation_read_the_same_pictures(
     ]
 
 
-def test_a_tar_of_the_training_split_alone(folder: Path, tmp_path: Path) -> None:
-    """The only folder is a split, not one that holds the data set: a tenth is held out."""
-    as_tar(folder / "train", tmp_path / "photos.tar", "train")
-    data = from_folder(tmp_path / "photos.tar")
-    assert data.labels == from_folder(folder / "train").labels
-    assert len(data.val.targets) == 3
+def test_an_archive_of_one_split(folder: Path, tmp_path: Path) -> None:
+    """Its only folder is a split, not the data set: it means what a folder with this split alone means."""
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        as_tar(folder / split, tmp_path / f"{split}.tar", split)
+        shutil.copytree(folder / split, tmp_path / split / split)
+    data, expected = from_folder(tmp_path / "train.tar"), from_folder(tmp_path / "train")
+    assert data.fingerprint() == expected.fingerprint()
+    with pytest.raises(DataError, match=r"val\.tar has val/ but no train/"):
+        from_folder(tmp_path / "val.tar")
 
 
 def test_links_are_counted(folder: Path, tmp_path: Path) -> None:
@@ -206,3 +212,24 @@ def test_archives_that_can_not_be_read(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"folder\.tar holds 0 class folders"):
         pack(tmp_path / "folder.tar", tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
+
+
+def test_the_command(folder: Path, packed: Path, tmp_path: Path) -> None:
+    """SOURCE... PACKED, with their options anywhere."""
+    as_tar(folder, tmp_path / "photos.tar", "photos")
+    train, val = archived.write_archives(tmp_path)
+    archived.write_list(tmp_path / "list")
+    done = run("pack", "photos.tar", "packed", cwd=tmp_path, code=3)
+    assert "1 failed, listed in packed/failed.txt" in done.stdout
+    assert (tmp_path / "packed" / "packed.json").read_bytes() == (packed / "packed.json").read_bytes()
+    done = run("pack", "--devkit", "list", train.name, val.name, "--quality", "80", "small", cwd=tmp_path)
+    assert "small: 19 pictures" in done.stdout
+    assert json.loads((tmp_path / "small" / "packed.json").read_text())["quality"] == 80
+
+
+def test_the_command_without_what_it_needs(tmp_path: Path) -> None:
+    done = run("pack", "photos.tar", cwd=tmp_path, code=2)
+    assert "alexnet-tk pack SOURCE PACKED" in done.stderr
+    done = run("pack", "a.tar", "b.tar", "packed", cwd=tmp_path, code=2)
+    assert "--devkit FILE" in done.stderr
+    assert "96" in run("pack", "a", "b", "--quality", "96", cwd=tmp_path, code=2).stderr
