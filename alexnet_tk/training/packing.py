@@ -146,10 +146,6 @@ def _open(
 class _Rows(Protocol):
     """The rows of a split while they are written."""
 
-    @property
-    def path(self) -> Path:
-        """The file that holds them."""
-
     def encode(self, picture: NDArray[np.uint8]) -> bytes | NDArray[np.uint8]:
         """What is stored of a picture; called in several threads at once."""
 
@@ -175,11 +171,9 @@ class _ArrayRows:
     """Rows of pixels in a memory-mapped array."""
 
     def __init__(self, path: Path, count: int, state: SplitState) -> None:
-        self.path = path
         self._array = open_memmap(path, "r+" if state.rows else "w+", np.uint8, (count, *ROW_SHAPE))
         if not state.rows and hasattr(os, "posix_fallocate"):
-            # Reserve the space now, where a full disk is an error; later, writing to the mapped file would
-            # kill.
+            # Reserve the space now, where a full disk is an error; later, a write to the mapped file kills.
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
@@ -200,8 +194,7 @@ class _JpegRows:
     """Rows as JPEG files, one after another."""
 
     def __init__(self, path: Path, quality: int, state: SplitState) -> None:
-        self.path = path
-        self._quality, self._state = quality, state
+        self._path, self._quality, self._state = path, quality, state
         self._unwritten: list[bytes] = []
         written = sum(state.sizes)
         if not state.rows:
@@ -220,7 +213,7 @@ class _JpegRows:
 
     def flush(self) -> None:
         self._state.sizes += [0] * (self._state.rows - len(self._state.sizes))
-        with self.path.open("ab") as file:
+        with self._path.open("ab") as file:
             file.writelines(self._unwritten)
             file.flush()
             os.fsync(file.fileno())
@@ -228,7 +221,7 @@ class _JpegRows:
 
     def finish(self) -> None:
         offsets = np.concatenate([[0], np.cumsum(self._state.sizes, dtype=np.int64)])
-        with replacing(offsets_file(self.path)) as part, part.open("wb") as file:
+        with replacing(offsets_file(self._path)) as part, part.open("wb") as file:
             np.save(file, offsets)
 
 
