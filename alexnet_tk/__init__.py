@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alexnet_tk.inference.classify import Classifier as Classifier
     from alexnet_tk.prediction.run import predict as predict
     from alexnet_tk.training.loop import train as train
-    from alexnet_tk.training.packed import pack as pack
+    from alexnet_tk.training.packing import pack as pack
 
 # No module or package of the library has one of these names: importing it would hide the function.
 _HOMES = {

@@ -5,9 +5,11 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from alexnet_tk import images
+from alexnet_tk.errors import DataError
+from alexnet_tk.folder_tree import DISK, ArchivedEntry, Entry, Tree
 from alexnet_tk.text import by_kind
 
 # Folders that systems, network drives and notebooks make among the user's, in lower case.
@@ -34,6 +36,7 @@ SYSTEM_FOLDERS = frozenset(
 # What is ignored beside files of other endings, in the words of a message.
 ARCHIVED_LINK = "link in an archive"
 NO_ENDING = "no ending"
+LOOSE, BROKEN_LINK = "picture beside the class folders", "broken link"
 LINK, RUN, SPECIAL = "link to a folder", "folder of a training run", "pipe, socket or device"
 
 # The folder of a training run holds the first file, and one whose name begins with one of the others.
@@ -45,7 +48,7 @@ _PACKAGES = dict.fromkeys(
 )
 _CURES = {
     **_PACKAGES,
-    **dict.fromkeys((".zip", ".tar"), "name a {} file itself to read it"),
+    **dict.fromkeys((".zip", ".tar", ".tgz"), "name a {} file itself to read it"),
     LINK: "links to folders are not followed: name those folders",
     ARCHIVED_LINK: "unpack an archive to follow its links",
     RUN: "name a training run's folder to read its pictures",
@@ -91,7 +94,11 @@ class Found:
             self.ignored[f"{PurePosixPath(system).name} folder"] += 1
 
     def add_folder(
-        self, folder: str, named: bool = True, wanted: Callable[[str], object] | None = None
+        self,
+        folder: str,
+        named: bool = True,
+        wanted: Callable[[str], object] | None = None,
+        tree: Tree = DISK,
     ) -> None:
         """Add the pictures in a folder and in all folders below it, or those files whose path is `wanted`.
 
@@ -106,21 +113,20 @@ class Found:
                 if wanted is None or wanted(path):
                     self.add(path, path)
             elif kind == "folder":
-                below.append(self._entries(path, read_run=named and path == folder))
+                below.append(self._entries(path, tree, read_run=named and path == folder))
             elif kind:
                 self.ignored[kind] += 1
             else:
                 below.pop()
 
-    def _entries(self, folder: str, read_run: bool) -> Iterator[tuple[str, str]]:
+    def _entries(self, folder: str, tree: Tree, read_run: bool) -> Iterator[tuple[str, str]]:
         """The paths in a folder, sorted, and their kinds; none of a training run's, unless `read_run`."""
         try:
-            with os.scandir(folder) as entries:
-                inside = [
-                    (entry.path, entry_kind(entry))
-                    for entry in entries
-                    if entry.name[0] != "." or entry.name.lower() in SYSTEM_FOLDERS
-                ]
+            inside = [
+                (entry.path, entry_kind(entry))
+                for entry in tree.entries(folder)
+                if entry.name[0] != "." or entry.name.lower() in SYSTEM_FOLDERS
+            ]
         except OSError as error:
             reason = f"a folder that can't be listed: {error.strerror}"
             self.paths.append(Unreadable.of(folder, reason))
@@ -144,6 +150,47 @@ def packages_for(ignored: Mapping[str, int]) -> list[str]:
     return list(dict.fromkeys(_PACKAGES[kind].format(kind) for kind in ignored if kind in _PACKAGES))
 
 
+def list_class_folders(root: Path, tree: Tree = DISK) -> tuple[list[str], Counter[str]]:
+    """The names of the class folders in a folder, sorted, and what is ignored beside them, by kind.
+
+    Raises
+    ------
+    DataError
+        the folder can't be listed
+
+    """
+    folders, beside = [], Counter[str]()
+    try:
+        entries = tree.entries(str(root))
+    except OSError as error:
+        raise DataError(f"{root} can't be listed: {error.strerror}; make it readable") from error
+    for entry in entries:
+        if entry.is_dir() and entry.name.lower() in SYSTEM_FOLDERS:
+            beside[f"{entry.name} folder"] += 1
+        elif entry.name[0] == ".":
+            continue
+        elif entry.is_dir():
+            if entry.is_symlink() and _leads_up(entry.path):
+                beside[LINK] += 1
+            else:
+                folders.append(entry.name)
+        elif entry_kind(entry) != "file":
+            beside[entry_kind(entry)] += 1
+        elif is_picture_name(entry.name):
+            beside[LOOSE] += 1
+        elif entry.is_symlink() and not entry.is_file():
+            beside[BROKEN_LINK] += 1
+        else:
+            beside[os.path.splitext(entry.name)[1].lower() or NO_ENDING] += 1
+    return sorted(folders), beside
+
+
+def _leads_up(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in: all classes would be in that one."""
+    target, above = (os.path.join(os.path.realpath(path), "") for path in (link, os.path.dirname(link)))
+    return above.startswith(target)
+
+
 def is_picture_name(name: str) -> bool:
     """Whether a file's name has a picture's ending."""
     return os.path.splitext(name)[1].lower() in images.endings()
@@ -164,8 +211,10 @@ def evenly_spaced(count: int, limit: int) -> list[int]:
     return [index * count // taken for index in range(taken)]
 
 
-def entry_kind(entry: "os.DirEntry[str]") -> str:
+def entry_kind(entry: Entry) -> str:
     """The kind of an entry: "folder", "file" (or a link to one), or the kind that is ignored."""
+    if isinstance(entry, ArchivedEntry) and entry.ignored:
+        return entry.ignored
     if entry.is_file(follow_symlinks=False):
         return "file"
     if entry.is_dir(follow_symlinks=False):

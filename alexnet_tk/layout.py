@@ -6,6 +6,8 @@
     DATA/<class>/*                                        one set
     DATA/packed.json                                      a packed set, written by training/packed.py
 
+DATA may be an archive of the first two.
+
 A class folder holds the pictures of one class, in itself and in the folders below it. Its name is the label.
 The name of a split (`split_names.split_of`) is never a class, unless `classes_are_folders` says that it is.
 """
@@ -16,26 +18,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from alexnet_tk.archive_folders import ArchiveFolders
+from alexnet_tk.archives import is_archive
 from alexnet_tk.errors import DataError
-from alexnet_tk.found import (
-    LINK,
-    NO_ENDING,
-    RUN,
-    RUN_STATE,
-    SYSTEM_FOLDERS,
-    Found,
-    entry_kind,
-    is_picture_name,
-    packages_for,
-)
+from alexnet_tk.folder_tree import DISK, Tree
+from alexnet_tk.found import LOOSE, RUN, RUN_STATE, Found, list_class_folders, packages_for
 from alexnet_tk.split_names import SplitName, has_only_split_words, paired, split_of
 from alexnet_tk.text import as_utf8, by_kind, counted, shortened
 
 # A packed set has a journal while it is being written, and an index once it is complete.
 PACKED_INDEX, PACKED_JOURNAL = "packed.json", "journal.jsonl"
 
-# What is ignored beside class folders, in the words of a message.
-LOOSE, BROKEN_LINK, PACKED = "picture beside the class folders", "broken link", "packed set"
+# A folder that is ignored beside class folders, in the words of a message.
+PACKED = "packed set"
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,12 @@ class ClassFolders:
 
     @classmethod
     def read(
-        cls, root: Path, names: list[str] | None = None, *, classes_are_folders: bool = False
+        cls,
+        root: Path,
+        names: list[str] | None = None,
+        *,
+        classes_are_folders: bool = False,
+        tree: Tree = DISK,
     ) -> "ClassFolders":
         """Read the class folders in `root`, or those in `names`, another split's classes, if they exist.
 
@@ -63,14 +63,14 @@ class ClassFolders:
             a folder has the name of a split or holds splits, two names differ only in their Unicode form
 
         """
-        folders, beside = _list_classes(root)
+        folders, beside = list_class_folders(root, tree)
         if not classes_are_folders:
             _refuse_splits(root, folders)
         by_name = _by_normal_name(root, folders)
         read: dict[str, Found] = {}
         for name, folder in by_name.items():
             found = Found()
-            found.add_folder(str(root / folder), named=False)
+            found.add_folder(str(root / folder), named=False, tree=tree)
             if not found.paths and (kind := _product_kind(root / folder, found)):
                 beside[kind] += 1
                 continue
@@ -147,6 +147,8 @@ class Splits:
     tests: list[Path] = field(default_factory=list)  # left out, unless one is named as DATA
     others: list[str] = field(default_factory=list)  # folders beside the splits
     beside: Counter[str] = field(default_factory=Counter)  # what else is ignored there, by kind
+    tree: Tree = DISK  # that the folders are in
+    found: list[str] = field(default_factory=list)  # how `data` was found in an archive, in lines to say
 
     @property
     def trained(self) -> Path:
@@ -181,42 +183,47 @@ class Splits:
         left_out = [f"{path} (a test split, evaluated if it is named)" for path in self.tests]
         left_out += [str(self.data / name) for name in self.others]
         used = _as_folders([self.train, self.val])
-        notes = [f"{self.data}: {used} used, left out: {shortened(left_out, 4)}"] if left_out else []
+        notes = self.found.copy()
+        if left_out:
+            notes.append(f"{self.data}: {used} used, left out: {shortened(left_out, 4)}")
         if self.beside:
             notes.append(f"{self.data}: ignored {by_kind(self.beside)}{_and_packages(self.beside)}")
         return notes
 
     @classmethod
     def of(cls, data: Path, *, classes_are_folders: bool = False) -> "Splits":
-        """Find the splits of a folder.
+        """Find the splits of a folder, or of an archive of folders.
 
         Raises
         ------
         DataError
             there is no such folder, a split twice, or one without class folders
+        InputError
+            the archive can't be read
 
         """
-        if not data.is_dir():
+        data, tree, notes = _open(data, classes_are_folders)
+        if not tree.is_folder(data):
             raise DataError(f"{data} is not a folder; DATA is a folder with one folder of pictures per class")
-        folders, beside = _list_classes(data)
+        folders, beside = list_class_folders(data, tree)
         if classes_are_folders:
-            return cls(data, data, None)
+            return cls(data, data, None, tree=tree, found=notes)
         splits: dict[SplitName | None, list[Path]] = {"train": [], "val": [], "test": [], None: []}
         for name in folders:
             splits[split_of(name)].append(data / name)
         train, val = _only(splits["train"], "training"), _only(splits["val"], "validation")
         others = [path.name for path in splits[None]]
         if len(others) == len(folders):
-            return cls(data, data, None)
+            return cls(data, data, None, tree=tree, found=notes)
         if train is None and others and not _are_products(data, others):
             _refuse_splits(data, folders)
         for split in (train, val):
-            if split is not None and not class_folder_names(split):
+            if split is not None and not class_folder_names(split, tree):
                 raise DataError(
                     f"{split} is a split without class folders; make a folder in it for each class, "
                     f"or give --classes-are-folders if {split.name} is a class"
                 )
-        return cls(data, train, val, splits["test"], others, beside)
+        return cls(data, train, val, splits["test"], others, beside, tree, notes)
 
 
 def is_packed(folder: Path) -> bool:
@@ -224,9 +231,9 @@ def is_packed(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (PACKED_INDEX, PACKED_JOURNAL))
 
 
-def class_folder_names(root: Path) -> list[str]:
+def class_folder_names(root: Path, tree: Tree = DISK) -> list[str]:
     """The names of the class folders, sorted. A link to a folder is a class folder too."""
-    return _list_classes(root)[0] if root.is_dir() else []
+    return list_class_folders(root, tree)[0] if tree.is_folder(root) else []
 
 
 def normal(name: str) -> str:
@@ -234,39 +241,27 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _list_classes(root: Path) -> tuple[list[str], Counter[str]]:
-    """The names of the class folders, sorted, and what is ignored beside them, by kind."""
-    folders, beside = [], Counter[str]()
-    try:
-        with os.scandir(root) as listing:
-            entries = list(listing)
-    except OSError as error:
-        raise DataError(f"{root} can't be listed: {error.strerror}; make it readable") from error
-    for entry in entries:
-        if entry.is_dir() and entry.name.lower() in SYSTEM_FOLDERS:
-            beside[f"{entry.name} folder"] += 1
-        elif entry.name[0] == ".":
-            continue
-        elif entry.is_dir():
-            if entry.is_symlink() and _leads_up(entry.path):
-                beside[LINK] += 1
-            else:
-                folders.append(entry.name)
-        elif entry_kind(entry) != "file":
-            beside[entry_kind(entry)] += 1
-        elif is_picture_name(entry.name):
-            beside[LOOSE] += 1
-        elif entry.is_symlink() and not entry.is_file():
-            beside[BROKEN_LINK] += 1
-        else:
-            beside[os.path.splitext(entry.name)[1].lower() or NO_ENDING] += 1
-    return sorted(folders), beside
+def _open(data: Path, classes_are_folders: bool) -> tuple[Path, Tree, list[str]]:
+    """DATA, the tree that it is in, and what to say of it.
 
-
-def _leads_up(link: str) -> bool:
-    """Whether a link leads to a folder that it lies in: all classes would be in that one."""
-    target, above = (os.path.join(os.path.realpath(path), "") for path in (link, os.path.dirname(link)))
-    return above.startswith(target)
+    An archive of one folder stands for that folder, as `tar -cf photos.tar photos` makes it.
+    """
+    if not is_archive(str(data)) or not data.is_file():
+        return data, DISK, []
+    tree, archive = ArchiveFolders.of(data), data
+    notes, ignored = tree.notes(), Counter[str]()
+    while True:
+        names, beside = list_class_folders(data, tree)
+        if len(names) != 1 or not class_folder_names(data / names[0], tree):
+            break
+        if split_of(names[0]) and not classes_are_folders:
+            break
+        data /= names[0]
+        ignored += beside
+    if data != archive:
+        also = f", and {by_kind(ignored)} beside it" if ignored else ""
+        notes.append(f"{archive} holds one folder{also}; reading {data}")
+    return data, tree, notes
 
 
 def _by_normal_name(root: Path, folders: list[str]) -> dict[str, str]:

@@ -1,12 +1,12 @@
-"""How fast pictures reach a training step: a packed set against a folder loader of the usual kind.
+"""How fast pictures reach a training step: packed sets against a folder loader of the usual kind.
 
     python benchmarks/input_pipeline.py PHOTOS        # a folder of photographs, in any arrangement
 
 The usual kind opens files with Pillow, resizes the shorter side to 256, takes a random crop of 224, flips,
 makes a float tensor and normalises it, in two worker processes of torch's DataLoader (with torchvision's
-transforms where it can be imported). The photographs are packed first, into a temporary folder, and
-repeated by links to 2,000. Loaders take turns over whole epochs (five at a time of the packed set, which is
-quick); pictures/s are medians.
+transforms where it can be imported). The photographs are packed first, into a temporary folder, as arrays
+and as JPEGs (`pack --quality 90`), and repeated by links to 2,000. Loaders take turns over whole epochs (five
+at a time of the arrays, which are quick); pictures/s are medians.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from alexnet_tk.training.dataset import FileSplit, from_folder
 from alexnet_tk.training.packed import open_packed
 
 PICTURES, BATCH, ROUNDS = 2_000, 128, 3
-EPOCHS = 5  # of the packed set at a time; one alone takes a tenth of a second
+EPOCHS = 5  # of the packed arrays at a time; one alone takes a tenth of a second
+QUALITY = 90  # of the packed JPEGs
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
 
@@ -127,9 +128,12 @@ def main() -> None:
             link = root / "photos" / f"class {number % 2}" / f"{number:05d}{source.suffix}"
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(source)
-        begun = time.perf_counter()
-        pack(root / "photos", root / "packed")
-        print(f"packing: {PICTURES / (time.perf_counter() - begun):,.0f} pictures/s")
+        for form, quality in (("packed", None), ("jpegs", QUALITY)):
+            begun = time.perf_counter()
+            size = pack(root / "photos", root / form, quality=quality).num_bytes / PICTURES
+            speed = PICTURES / (time.perf_counter() - begun)
+            kind = "arrays" if quality is None else f"JPEGs of quality {quality}"
+            print(f"packing as {kind}: {speed:,.0f} pictures/s, {size / 1e3:,.1f} KB each")
         _, statistics = open_packed(root / "packed")
         sigma = Recipe().augment.color_sigma * max(statistics.eigenvalues) ** 0.5
         print(f"σ of the colour shift along the first component: {sigma:.1f} grey levels")
@@ -139,6 +143,8 @@ def main() -> None:
             "folder, usual loader, 2 workers": lambda: usual(train.paths),
             "packed, uint8 crops": lambda: packed(root / "packed", epochs, False),
             "packed, augmented to float on the CPU": lambda: packed(root / "packed", epochs, True),
+            "packed JPEGs, uint8 crops": lambda: packed(root / "jpegs", 1, False),
+            "packed JPEGs, augmented to float": lambda: packed(root / "jpegs", 1, True),
         }
         epochs = EPOCHS
         rates: dict[str, list[float]] = {each: [] for each in loaders}
@@ -149,20 +155,26 @@ def main() -> None:
                     rates[each].append(measured)
         print("from the page cache:")
         report({each: median(measured) for each, measured in rates.items()})
-        forget([*found, str(root / "packed" / "train.npy")])
+        stored = [*found, str(root / "packed" / "train.npy"), str(root / "jpegs" / "train.jpg")]
         print("once, from a cold cache:")
         cold, epochs = {}, 1
         for each, batches in loaders.items():
-            forget([*found, str(root / "packed" / "train.npy")])
+            forget(stored)
             cold[each] = rate(batches())
         report(cold)
 
 
 def report(rates: dict[str, float]) -> None:
-    """A line for each loader, with its ratio to the first."""
+    """A line for each loader, with its ratio to the first, and the arrays' ratio to the JPEGs."""
     first = next(iter(rates.values()))
     for each, value in rates.items():
         print(f"  {each:40} {value:10,.0f} pictures/s {value / first:7.1f}×")
+    for what in ("uint8 crops", "augmented to float"):
+        arrays, jpegs = (
+            next(value for each, value in rates.items() if each.startswith(f"{form}, {what}"))
+            for form in ("packed", "packed JPEGs")
+        )
+        print(f"  arrays against JPEGs, {what}: {arrays / jpegs:.1f}×")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="MODEL... DATA",
-            help="Checkpoints or ONNX files, several are averaged; then class folders, or a packed set.",
+            help="Checkpoints or ONNX files, several are averaged; then class folders, an archive of them, "
+            "or a packed set.",
         ),
     ],
     crops: Annotated[Crops, typer.Option(help="The centre, or the paper's ten views averaged.")] = 1,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from alexnet_tk.errors import UsageError
 from alexnet_tk.text import counted, printable
 
 from .options import ClassesAreFolders, Debug
@@ -12,16 +13,42 @@ from .screen import screen
 
 
 def pack(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Class folders.")],
-    packed: Annotated[Path, typer.Argument(metavar="PACKED", help="The folder to write.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE... PACKED",
+            help="Class folders, or a .zip, .tar or .tar.gz of them, or ImageNet's two archives; "
+            "then the folder to write.",
+        ),
+    ],
+    devkit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="ImageNet's development kit, or a list of validation pictures and ids."
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=95,
+            metavar="N",
+            help="Keep JPEGs, which are smaller and decoded in training. \\[default: arrays]",
+        ),
+    ] = None,
     classes_are_folders: ClassesAreFolders = False,
     debug: Debug = False,
 ) -> None:
     """Decode pictures once, for training at the disk's speed; after a kill it continues."""
+    if len(paths) < 2:
+        raise UsageError("name the pictures and the folder to write: alexnet-tk pack SOURCE PACKED")
+    *sources, packed = paths
     with screen() as show:
         from alexnet_tk.training import pack as pack_pictures
 
-        summary = pack_pictures(folder, packed, show, classes_are_folders=classes_are_folders)
+        summary = pack_pictures(
+            sources, packed, show, classes_are_folders=classes_are_folders, devkit=devkit, quality=quality
+        )
     for index, label in enumerate(summary.labels):
         counts = ", ".join(f"{per_label[index]:,} {split}" for split, per_label in summary.counts.items())
         typer.echo(f"{printable(label)}: {counts}")

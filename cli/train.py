@@ -17,7 +17,7 @@ def train(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of class folders, of train/ and val/ with them, or packed; "
+            help="A folder of class folders, of train/ and val/ with them, an archive of these, or packed; "
             "without it the built-in sample.",
         ),
     ] = None,

@@ -21,8 +21,8 @@ from alexnet_tk.found import Found
 from alexnet_tk.inference import find
 from alexnet_tk.prediction.run import predict
 from alexnet_tk.split_names import split_of
+from alexnet_tk.training import pack
 from alexnet_tk.training.dataset import from_folder
-from alexnet_tk.training.packed import pack
 
 
 def write(folder: Path, *names: str) -> None:

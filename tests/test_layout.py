@@ -11,8 +11,8 @@ from alexnet_tk.errors import DataError
 from alexnet_tk.evaluation.dataset import open_labelled
 from alexnet_tk.found import Found, evenly_spaced
 from alexnet_tk.layout import ClassFolders, Splits, class_folder_names, is_packed
+from alexnet_tk.training import pack
 from alexnet_tk.training.dataset import Split, from_folder
-from alexnet_tk.training.packed import pack
 
 
 def write(folder: Path, *names: str) -> None:

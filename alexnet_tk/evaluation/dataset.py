@@ -43,7 +43,7 @@ def open_labelled(data: Path, *, classes_are_folders: bool = False) -> LabelledP
     if is_packed(data):
         return _open_packed(data)
     splits = Splits.of(data, classes_are_folders=classes_are_folders)
-    folders = ClassFolders.read(splits.evaluated, classes_are_folders=classes_are_folders)
+    folders = ClassFolders.read(splits.evaluated, classes_are_folders=classes_are_folders, tree=splits.tree)
     paths = folders.paths
     if not folders.names:
         raise DataError(
@@ -77,7 +77,7 @@ def _open_packed(folder: Path) -> LabelledPictures:
 
 
 class _PackedPictures(Sequence[Picture]):
-    """The rows of a packed split, read from the disk when they are indexed."""
+    """The pictures of a packed split, read from the disk when they are indexed."""
 
     def __init__(self, split: "PackedSplit") -> None:
         self._split = split
@@ -92,4 +92,4 @@ class _PackedPictures(Sequence[Picture]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        return np.asarray(self._split.pictures[self._split.rows[index]])
+        return self._split.picture(index)

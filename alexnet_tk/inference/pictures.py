@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from alexnet_tk import images
+from alexnet_tk.archives import Member
 from alexnet_tk.errors import PictureError
 from alexnet_tk.found import Unreadable
-from alexnet_tk.inference.archives import Member
 from alexnet_tk.inference.remote import is_url, open_url
 
 THUMBNAIL = 96  # pixels, the longer side

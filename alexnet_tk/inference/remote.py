@@ -11,10 +11,10 @@ from functools import cache
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
+from alexnet_tk.archives import is_archive
 from alexnet_tk.errors import InputError, MissingExtraError, PictureError
 from alexnet_tk.found import system_folder
 from alexnet_tk.images import WHOLE
-from alexnet_tk.inference.archives import is_archive
 from alexnet_tk.text import one_line
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import IO
 
+from alexnet_tk.archives import is_archive, members
 from alexnet_tk.errors import InputError
 from alexnet_tk.found import ARCHIVED_LINK, SYSTEM_FOLDERS, Found, Unreadable
-from alexnet_tk.inference.archives import is_archive, members
 from alexnet_tk.inference.remote import files_below, is_url
 
 

@@ -24,10 +24,10 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from alexnet_tk.archives import Member
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import AlexnetError, ClusterError, UsageError
 from alexnet_tk.inference import Classifier
-from alexnet_tk.inference.archives import Member
 from alexnet_tk.inference.other_models import GivenPreprocess, read_preprocess
 from alexnet_tk.inference.remote import is_url
 from alexnet_tk.prediction.account import Outcome, Totals

@@ -2,6 +2,6 @@
 
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.loop import train
-from alexnet_tk.training.packed import pack
+from alexnet_tk.training.packing import pack
 
 __all__ = ["Checkpoint", "pack", "train"]

@@ -1,7 +1,9 @@
 """Pictures to train on, from files, arrays or class folders, and their classes."""
 
 import hashlib
+import io
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_tk import images, sample, zoo
+from alexnet_tk.archives import Member
 from alexnet_tk.errors import DataError
 from alexnet_tk.layout import ClassFolders, Splits
 from alexnet_tk.preprocess import Square
@@ -46,8 +49,9 @@ class FileSplit:
         return cls(folders.paths, np.array(folders.targets, dtype=np.int64))
 
     def read(self, index: int, square: Square) -> NDArray[np.uint8]:
-        """Decode the file."""
-        return images.load(self.paths[index], square)
+        """Decode the file, which may be in an archive."""
+        path = self.paths[index]
+        return images.load(io.BytesIO(path.read()) if isinstance(path, Member) else path, square)
 
     def name(self, index: int) -> str:
         """The path."""
@@ -79,19 +83,20 @@ class Dataset:
     labels: list[str]
     label_ids: list[str] = field(default_factory=list)  # ImageNet's ids (wnids), or none
     notes: list[str] = field(default_factory=list)  # what a user should know about how it was found
-    folder: Path | None = None  # DATA, which the pictures' names begin with where they are files
+    # What the pictures' names begin with where they are files, and what the fingerprint has in its place.
+    roots: Mapping[Path, str] = field(default_factory=dict)
     source: str = ""  # the fingerprint of what a set was packed from; "" for others, and sets of 0.1.0
 
     def fingerprint(self) -> str:
         """A hash of the pictures' names below DATA and of their classes; it stays when DATA is moved."""
-        return self._hash(self._prefix, self.source)
+        return self._hash(self.roots, self.source)
 
     def has_fingerprint(self, fingerprint: str) -> bool:
         """Whether these are the pictures of an earlier run.
 
         Version 0.1.0 hashed their names with DATA's, and did not know what a set was packed from.
         """
-        return fingerprint in (self.fingerprint(), self._hash(self._prefix), self._hash(""))
+        return fingerprint in (self.fingerprint(), self._hash(self.roots), self._hash({}))
 
     def uneven_classes(self) -> str:
         """The training pictures of the classes, in words, the most first; "" where they are about as many.
@@ -109,15 +114,16 @@ class Dataset:
             each[half:-half] = ["…"]
         return f"uneven classes, in training pictures: {', '.join(each)}"
 
-    @property
-    def _prefix(self) -> str:
-        return "" if self.folder is None else os.path.join(self.folder, "")  # noqa: PTH118
-
-    def _hash(self, prefix: str, source: str = "") -> str:
+    def _hash(self, roots: Mapping[Path, str], source: str = "") -> str:
+        prefixes = {os.path.join(root, ""): instead for root, instead in roots.items()}  # noqa: PTH118
         digest = hashlib.sha256("\0".join(self.labels).encode(errors="surrogateescape") + source.encode())
         for split in (self.train, self.val):
             for index, target in enumerate(split.targets.tolist()):
-                name = split.name(index).removeprefix(prefix)
+                name = split.name(index)
+                for prefix, instead in prefixes.items():
+                    if name.startswith(prefix):
+                        name = instead + name[len(prefix) :]
+                        break
                 digest.update(f"{target} {name}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
@@ -131,39 +137,43 @@ def built_in_sample() -> Dataset:
 def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
     """Pictures in class folders: folder/train/<class> with folder/val/<class>, or folder/<class>.
 
-    Without folder/val a tenth of each class becomes the validation set, drawn with a fixed seed, so that
-    runs with different seeds are validated on the same pictures. Labels are the class folders' names,
-    sorted; if all are ImageNet's ids, the English names with the ids beside them. With
-    `classes_are_folders` there are no splits: a folder named train is a class.
+    The folder may be an archive of such folders. Without folder/val a tenth of each class becomes the
+    validation set, drawn with a fixed seed, so that runs with different seeds are validated on the same
+    pictures. Labels are the class folders' names, sorted; if all are ImageNet's ids, the English names with
+    the ids beside them. With `classes_are_folders` there are no splits: a folder named train is a class.
 
     Raises
     ------
     DataError
         no such folder, fewer than two classes, no pictures, a validation class without training pictures
+    InputError
+        an archive that can't be read
 
     """
     splits = Splits.of(folder, classes_are_folders=classes_are_folders)
-    classes = ClassFolders.read(splits.trained, classes_are_folders=classes_are_folders)
-    names = classes.names
-    if len(names) < 2:
-        raise DataError(
-            f"{classes.root} holds {counted(len(names), 'class folder')}{classes.instead}; "
-            "at least 2 are needed, each with the pictures of one class"
-        )
-    empty = classes.names_with(0)
-    if len(empty) == len(names) - 1:
-        (filled,) = set(names) - set(empty)
-        raise DataError(
-            f"{classes.root} holds pictures of one class, {filled}, and none in {shortened(empty, 3)}; "
-            f"at least 2 classes are needed{classes.cures}"
-        )
-    notes = [*splits.notes(), *classes.notes()]
+    classes = ClassFolders.read(splits.trained, classes_are_folders=classes_are_folders, tree=splits.tree)
+    require_two_classes(classes)
+    validation = None
     if splits.val is not None:
-        validation = ClassFolders.read(splits.val, names)
+        validation = ClassFolders.read(splits.val, classes.names, tree=splits.tree)
+    return from_classes(splits.data, classes, validation, {splits.data: ""}, splits.notes())
+
+
+def from_classes(
+    data: Path,
+    classes: ClassFolders,
+    validation: ClassFolders | None,
+    roots: Mapping[Path, str],
+    notes: Sequence[str],
+) -> Dataset:
+    """The pictures of classes, and those to validate on, as in `from_folder`; raises `DataError`."""
+    names = classes.names
+    notes = [*notes, *classes.notes()]
+    if validation is not None:
         if validation.unknown:
             raise DataError(
-                f"{splits.val} has classes that {classes.root} does not have: "
-                f"{', '.join(validation.unknown)}; remove them, or add training pictures"
+                f"{validation.root} has classes that {classes.root} does not have: "
+                f"{shortened(validation.unknown, 20)}; remove them, or add training pictures"
             )
         notes += validation.notes()
         train, val = FileSplit.of(classes), FileSplit.of(validation)
@@ -177,22 +187,39 @@ def from_folder(folder: Path, *, classes_are_folders: bool = False) -> Dataset:
             )
         train, val = _hold_out_tenth(FileSplit.of(classes))
         notes.append(
-            f"{folder} has no val folder: a tenth of each class, "
+            f"{data} has no val folder: a tenth of each class, "
             f"{counted(len(val.paths), 'picture')} in all, is held out for validation"
         )
     for purpose, split, read in (("train on", train, classes), ("validate on", val, validation)):
         if not split.paths and read.paths:
             raise DataError(
-                f"{folder} holds one picture of each class ({len(read.paths):,} in all), and none is left to "
+                f"{data} holds one picture of each class ({len(read.paths):,} in all), and none is left to "
                 f"{purpose}; add a second one of each"
             )
         if not split.paths:
             raise DataError(
-                f"{folder} holds no pictures to {purpose}, and every class needs at least two: "
+                f"{data} holds no pictures to {purpose}, and every class needs at least two: "
                 f"{read.total.instead_of_pictures()}"
             )
     english = zoo.english_names(names)
-    return Dataset(train, val, english or names, names if english else [], notes, folder)
+    return Dataset(train, val, english or names, names if english else [], notes, roots)
+
+
+def require_two_classes(classes: ClassFolders) -> None:
+    """Raise `DataError` unless two classes or more have pictures."""
+    names = classes.names
+    if len(names) < 2:
+        raise DataError(
+            f"{classes.root} holds {counted(len(names), 'class folder')}{classes.instead}; "
+            "at least 2 are needed, each with the pictures of one class"
+        )
+    empty = classes.names_with(0)
+    if len(empty) == len(names) - 1:
+        (filled,) = set(names) - set(empty)
+        raise DataError(
+            f"{classes.root} holds pictures of one class, {filled}, and none in {shortened(empty, 3)}; "
+            f"at least 2 classes are needed{classes.cures}"
+        )
 
 
 def _hold_out_tenth(split: FileSplit) -> tuple[FileSplit, FileSplit]:

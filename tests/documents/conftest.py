@@ -17,6 +17,7 @@ from PIL import Image
 from alexnet_tk import sample
 from tests.documents.page import ROOT, Step
 from tests.documents.running import run
+from tests.training import archived
 
 
 def write_pictures(folder: Path, count: int, seed: int) -> None:
@@ -80,6 +81,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory, small_sample: None) -> P
         write_pictures(folder / "IMAGENET" / "train" / wnid, 12, seed)
         write_pictures(folder / "IMAGENET" / "val" / wnid, 4, seed)
     write_unsorted(folder, 2)
+    archived.write_archives(folder)
+    archived.write_devkit(folder / "ILSVRC2012_devkit_t12.tar.gz")
+    shutil.make_archive(str(folder / "photos"), "zip", folder, "photos")
     (folder / "more").mkdir()
     Image.new("RGB", (60, 50), "teal").save(folder / "more" / "IMG_0001.jpg")
     shutil.copy(folder / "photos" / "cat" / "0.png", folder / "picture.png")

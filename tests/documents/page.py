@@ -31,7 +31,6 @@ NOT_RUN = {
     r"python benchmarks/": "measures for minutes",
     r"alexnet-tk benchmark ": "measures for half a minute; tests/test_benchmarking.py runs it",
     r"tensorboard ": "serves until it is stopped",
-    r"# needs: pip install torchvision": "needs ImageNet's archives",
 }
 
 

@@ -22,6 +22,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import alexnet_tk
+from alexnet_tk.layout import is_packed
 from tests.conftest import TINY
 from tests.documents.page import Step
 
@@ -38,7 +39,8 @@ def quick(words: list[str]) -> list[str]:
     if name == "train":
         words = [*words, *(word for each in QUICK for word in ("--set", each))]
     if name == "pack":
-        shutil.rmtree(words[2], ignore_errors=True)
+        for each in filter(is_packed, map(Path, words)):
+            shutil.rmtree(each)
     if "--overwrite" in options(name) and not {"--resume", "--overwrite"} & {*words}:
         words = [*words, "--overwrite"]
     return words

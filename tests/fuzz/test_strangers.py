@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from alexnet_tk import images
+from alexnet_tk.archives import members
 from alexnet_tk.errors import (
     AlexnetError,
     CheckpointError,
@@ -27,7 +28,6 @@ from alexnet_tk.errors import (
     RecipeError,
 )
 from alexnet_tk.inference import Record
-from alexnet_tk.inference.archives import members
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.other_models import read_labels, read_preprocess
 from alexnet_tk.prediction.formats import CSV, JSON_LINES, PARQUET, AppendableFormat, WholeFormat
@@ -184,7 +184,8 @@ def test_a_checkpoint(minutes: float, tmp_path: Path, fashion_mini: Path) -> Non
 
 
 def test_a_packed_set(minutes: float, tmp_path: Path) -> None:
-    from alexnet_tk.training.packed import open_packed, pack
+    from alexnet_tk.training import pack
+    from alexnet_tk.training.packed import open_packed
 
     for label in ("cat", "dog"):
         (tmp_path / "photos" / label).mkdir(parents=True)

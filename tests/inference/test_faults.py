@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_tk.archives import members
 from alexnet_tk.inference import Classifier, Record
-from alexnet_tk.inference.archives import members
 
 REASONS = {
     "sound": "",

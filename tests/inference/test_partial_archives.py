@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_tk.archives import Member
 from alexnet_tk.errors import InputError
 from alexnet_tk.inference import find
-from alexnet_tk.inference.archives import Member
 
 
 def a_tar(*names: str) -> bytes:

@@ -14,7 +14,7 @@ from alexnet_tk import images
 from alexnet_tk.errors import DataError, OutputError
 from alexnet_tk.preprocess import Square
 from alexnet_tk.progress import Progress
-from alexnet_tk.training import pack, packed, train
+from alexnet_tk.training import pack, packed, packing, train
 from alexnet_tk.training.dataset import from_folder
 from alexnet_tk.training.packed import open_packed
 
@@ -105,7 +105,7 @@ class Killer(Progress):
 def test_a_killed_run_goes_on(
     folder: Path, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed, "JOURNAL_EVERY", 3)
+    monkeypatch.setattr(packing, "JOURNAL_EVERY", 3)
     pack(folder, tmp_path / "whole")
     target = tmp_path / "packed"
     with pytest.raises(Stop):

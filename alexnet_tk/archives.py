@@ -3,18 +3,24 @@
 import os
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache, partial
 from pathlib import PurePosixPath
-from typing import Self
+from typing import IO, Self, cast
 
 from alexnet_tk.errors import InputError, PictureError
 from alexnet_tk.found import system_folder
+from alexnet_tk.gzip_file import GzipFile
 
-ENDINGS = (".zip", ".tar")
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+GZIPPED = (".tar.gz", ".tgz")
+ENDINGS = (".zip", ".tar", *GZIPPED)
+COMPRESSED = (".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
 OPEN_ZIPS = 64  # at a time; a process may have some 1,000 files open
 NOT_FILES = (b"V", b"D", b"N")  # GNU tar's label of a volume, list of a folder, list of names
 END_OF_ZIP = struct.Struct("<4s4H2LH")  # APPNOTE.TXT, section 4.3.16
@@ -22,20 +28,42 @@ LARGEST_MEMBER = 2**30  # bytes, unpacked; a zip of a few kilobytes may hold ter
 
 
 class Member(str):
-    """A file in an archive: as text archive/name, and readable by several threads at once."""
+    """A file or folder in an archive: as text archive/name, and readable by several threads at once."""
+
+    # Of a million, so without a dictionary each.
+    __slots__ = ("archive", "is_folder", "is_link", "name", "size", "source")
 
     name: str
     size: int  # bytes, unpacked
     is_link: bool  # symbolic, which is not followed
-    _read: Callable[[], bytes]
+    is_folder: bool
+    archive: str  # the file
+    source: Callable[[], bytes] | int  # gives its bytes, or where they begin in that file
 
     @classmethod
     def of(
-        cls, archive: str, name: str, size: int, read: Callable[[], bytes], is_link: bool = False
+        cls,
+        archive: str,
+        name: str,
+        size: int,
+        source: Callable[[], bytes] | int,
+        is_link: bool = False,
+        is_folder: bool = False,
+        within: str = "",
     ) -> "Member":
-        """The member of this name, whose bytes `read` gives."""
-        member = cls(f"{archive}/{name}")
-        member.name, member.size, member._read, member.is_link = name, size, read, is_link
+        """The member of this name; `within` is the folder that stands for an archive in the archive."""
+        member = cls(f"{archive}/{within}{name}")
+        member.archive, member.name, member.size, member.source = archive, name, size, source
+        member.is_link, member.is_folder = is_link, is_folder
+        return member
+
+    def at(self, path: str) -> "Member":
+        """The same file with another path as its text."""
+        if path == self:
+            return self
+        member = Member(path)
+        for each in self.__slots__:
+            setattr(member, each, getattr(self, each))
         return member
 
     def read(self) -> bytes:
@@ -43,7 +71,10 @@ class Member(str):
         if self.size > LARGEST_MEMBER:
             raise PictureError(f"more than {LARGEST_MEMBER:,} bytes in an archive")
         try:
-            content = self._read()
+            if isinstance(self.source, int):
+                content = _read_part(self.archive, self.source, self.size)
+            else:
+                content = self.source()
         # zipfile raises almost any error for a broken or encrypted member.
         except PictureError:
             raise
@@ -68,17 +99,41 @@ def members(path: str) -> list[Member]:
         it can't be read, or is compressed as a whole, so that one file can't be read without all before it
 
     """
+    return [
+        each
+        for each in entries(path)
+        if not each.is_folder and (system_folder(each.name) or not _hidden(each.name))
+    ]
+
+
+def entries(path: str) -> list[Member]:
+    """The files, links and folders in an archive in its order, without devices; raises as `members`."""
     if path.lower().endswith(COMPRESSED):
         raise InputError(
-            f"{path} is compressed as a whole: no picture in it can be read alone; unpack it, or make a .zip"
+            f"{path} is compressed as a whole: no picture in it can be read alone; "
+            "unpack it, or make a .zip, .tar or .tar.gz"
         )
+    with _unreadable(path):
+        return _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
+
+
+def entries_within(tar: Member, within: str) -> list[Member]:
+    """The files, links and folders in a tar that lies in another, as a folder there; raises `InputError`."""
+    with _unreadable(tar):
+        if not isinstance(tar.source, int):
+            raise tarfile.ReadError("it lies in a compressed archive")
+        return _in_tar(tar.archive, tar.source, tar.source + tar.size, within)
+
+
+@contextmanager
+def _unreadable(path: str) -> Iterator[None]:
+    """Raise `InputError` where the archive can't be read."""
     try:
-        found = _in_zip(path) if path.lower().endswith(".zip") else _in_tar(path)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, ValueError, NotImplementedError) as error:
+        yield
+    except (*UNREADABLE, OSError, ValueError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         cure = "" if ";" in reason else "; make it again, or unpack what there is and name the folder"
         raise InputError(f"{path} can't be read as an archive: {reason}{cure}") from error
-    return [each for each in found if system_folder(each.name) or not _hidden(each.name)]
 
 
 def is_archive(path: str) -> bool:
@@ -87,14 +142,20 @@ def is_archive(path: str) -> bool:
 
 
 def _in_zip(path: str) -> list[Member]:
-    status = os.stat(path)  # noqa: PTH116  a path may not be UTF-8
+    status = os.stat(path)
     archive = partial(_zip, path, (status.st_ino, status.st_size, status.st_mtime_ns))
     listed = archive().infolist()
     _require_whole_zip(path, status.st_size, listed)
     return [
-        Member.of(path, each.filename, each.file_size, partial(_read_zipped, archive, each), _is_link(each))
+        Member.of(
+            path,
+            each.filename,
+            each.file_size,
+            partial(_read_zipped, archive, each),
+            is_link=_is_link(each),
+            is_folder=each.filename.endswith("/"),  # `is_dir` fails for a name that is empty
+        )
         for each in listed
-        if not each.filename.endswith("/")  # `is_dir` fails for a name that is empty
     ]
 
 
@@ -168,74 +229,102 @@ class _TarInfo(tarfile.TarInfo):
         return info
 
 
-def _in_tar(path: str) -> list[Member]:
-    """The files of a tar, or of several that were joined: tarfile stops at the first one's end."""
+class _Window:
+    """An open file that ends earlier, with the same offsets: a tar in a tar must not run into the next."""
+
+    def __init__(self, file: IO[bytes] | GzipFile, end: int) -> None:
+        self.file, self.end = file, end
+        self.tell, self.seek = file.tell, file.seek
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        return self.file.read(max(0, min(size, self.end - self.file.tell())))
+
+
+def _in_tar(path: str, begin: int = 0, end: int = sys.maxsize, within: str = "") -> list[Member]:
+    """The files of a tar, or of several that were joined: tarfile stops at the first one's end.
+
+    The tar is the file, or that part of it for which the folder `within` stands.
+    """
     found: list[Member] = []
-    contents: dict[str, tarfile.TarInfo] = {}
-    begin: int | None = 0
-    while begin is not None:
-        with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
-            file.seek(begin)
-            with tarfile.open(fileobj=file, mode="r:", tarinfo=_TarInfo) as archive:
-                found += [_in_place(path, contents, each) for each in archive if _is_file(each)]
-                end = archive.offset
-        # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
-        if _read_part(path, end, tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
-        begin = _after_zeros(path, end)
+    contents: dict[str, Member] = {}
+    unzipped = GzipFile(path) if path.lower().endswith(GZIPPED) else None
+    with nullcontext(unzipped) if unzipped else open(path, "rb") as file:
+        next_tar: int | None = begin
+        while next_tar is not None:
+            file.seek(next_tar)
+            window = cast("IO[bytes]", _Window(file, end))
+            with tarfile.open(fileobj=window, mode="r:", tarinfo=_TarInfo) as archive:
+                while (info := archive.next()) is not None:
+                    archive.members.clear()  # type: ignore[attr-defined]  # of a million, each takes 1 KB
+                    if _is_entry(info):
+                        found.append(_in_place(path, unzipped, contents, info, within))
+                stopped = archive.offset
+            # tarfile takes a damaged header for the end of the archive, which is a block of zeros.
+            file.seek(stopped)
+            if window.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"cut off or damaged after {len(found):,} files")
+            next_tar = _after_zeros(window)
     return found
 
 
-def _after_zeros(path: str, begin: int) -> int | None:
-    """Where the block of the first byte that is not zero begins; None: all is zero from there on."""
-    with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
-        file.seek(begin)
-        while part := file.read(2**20):
-            if rest := part.lstrip(b"\0"):
-                at = begin + len(part) - len(rest)
-                return at - at % tarfile.BLOCKSIZE
-            begin += len(part)
+def _after_zeros(file: IO[bytes]) -> int | None:
+    """Where the block of the next byte that is not zero begins; None: all is zero from here to the end."""
+    begin = file.tell()
+    while part := file.read(2**20):
+        if rest := part.lstrip(b"\0"):
+            at = begin + len(part) - len(rest)
+            return at - at % tarfile.BLOCKSIZE
+        begin += len(part)
     return None
 
 
-def _is_file(info: tarfile.TarInfo) -> bool:
-    """Whether it is a file or a link; POSIX reads a type that it does not know as a file."""
+def _is_entry(info: tarfile.TarInfo) -> bool:
+    """Whether it is a file, link or folder; POSIX reads a type that it does not know as a file."""
     if info.type == b"M" or "GNU.volume.offset" in info.pax_headers:
         raise tarfile.ReadError(f"one volume of several: {info.name} begins in another; join them with tar")
     return (
         info.isreg()
         or info.islnk()
         or info.issym()
+        or info.isdir()
         or info.type not in (*tarfile.SUPPORTED_TYPES, *NOT_FILES)
     )
 
 
-def _in_place(path: str, contents: dict[str, tarfile.TarInfo], info: tarfile.TarInfo) -> Member:
-    """A file of a tar; a hard link stands for the earlier file that it names.
+def _in_place(
+    path: str, unzipped: GzipFile | None, contents: dict[str, Member], info: tarfile.TarInfo, within: str
+) -> Member:
+    """A file, link or folder of a tar; a hard link stands for the earlier file that it names.
 
     `contents` holds the files so far by name, the last one of each name, and gets this one.
     """
-    content = info
     if info.islnk():
         try:
             content = contents[os.path.normpath(info.linkname)]
         except KeyError:
             raise tarfile.ReadError(f"{info.name} is a link to a file that is not in the archive") from None
-    contents[os.path.normpath(info.name)] = content
-    read = partial(_read_part, path, content.offset_data, content.size)
-    if content.issparse():  # its holes are left out of the archive
-        read = partial(_read_sparse, path, content)
-    return Member.of(path, info.name, content.size, read, content.issym())
+        size, read, is_link = content.size, content.source, content.is_link
+    elif info.issparse():  # its holes are left out of the archive
+        size, read, is_link = info.size, partial(_read_sparse, path, info), False
+    else:
+        size, read, is_link = info.size, info.offset_data, info.issym()
+        if unzipped is not None:
+            read = partial(unzipped.read_at, info.offset_data, info.size)
+    member = Member.of(path, info.name, size, read, is_link, info.isdir(), within)
+    if not member.is_folder:
+        contents[os.path.normpath(info.name)] = member
+    return member
 
 
 def _read_sparse(path: str, info: tarfile.TarInfo) -> bytes:
-    with tarfile.open(path, "r:") as archive:
+    with tarfile.open(path) as archive:
         file = archive.extractfile(info)
         return b"" if file is None else file.read()
 
 
 def _read_part(path: str, begin: int, size: int) -> bytes:
-    with open(path, "rb") as file:  # noqa: PTH123  a path may not be UTF-8
+    with open(path, "rb") as file:
         file.seek(begin)
         return file.read(size)
 
