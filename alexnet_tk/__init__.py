@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alexnet_tk.benchmarking.run import benchmark as benchmark
+    from alexnet_tk.evaluation.calibration import calibrate as calibrate
     from alexnet_tk.evaluation.run import evaluate as evaluate
     from alexnet_tk.exporting.run import export as export
     from alexnet_tk.importing.run import import_weights as import_weights
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Classifier": "alexnet_tk.inference",
     "benchmark": "alexnet_tk.benchmarking",
+    "calibrate": "alexnet_tk.evaluation",
     "evaluate": "alexnet_tk.evaluation",
     "export": "alexnet_tk.exporting",
     "import_weights": "alexnet_tk.importing",
@@ -31,7 +33,17 @@ _HOMES = {
     "train": "alexnet_tk.training",
 }
 
-__all__ = ["Classifier", "benchmark", "evaluate", "export", "import_weights", "pack", "predict", "train"]
+__all__ = [
+    "Classifier",
+    "benchmark",
+    "calibrate",
+    "evaluate",
+    "export",
+    "import_weights",
+    "pack",
+    "predict",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

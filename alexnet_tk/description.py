@@ -22,6 +22,7 @@ ONNX_FACTS = (
     "preprocess",
     "verification",
     "calibration",
+    "temperature",
     "checkpoint_sha256",
 )
 
@@ -96,6 +97,7 @@ def _describe_checkpoint(path: Path) -> Description:
     facts = checkpoint.recipe.to_dict()
     facts["preprocess"]["mean"] = list(checkpoint.preprocess.mean)
     facts["statistics"] = asdict(checkpoint.statistics)
+    facts["temperature"] = checkpoint.temperature
     facts["training"] = {key: value for key, value in checkpoint.training.items() if key != "history"}
     return Description(
         "checkpoint", path.stat().st_size, sha256(path), checkpoint.recipe.network, checkpoint.labels, facts

@@ -16,6 +16,7 @@ from alexnet_tk.errors import AlexnetError, MissingExtraError
 from alexnet_tk.text import printable
 
 from .benchmark import benchmark
+from .calibrate import calibrate
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
@@ -149,7 +150,7 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, pack, export, predict, evaluate, benchmark, samples, show, doctor):
+for command in (train, pack, calibrate, export, predict, evaluate, benchmark, samples, show, doctor):
     app.command()(command)
 app.command("import")(import_weights)
 

@@ -150,6 +150,7 @@ def _metadata(
         "lrn": variant.lrn,
         "calibration": calibration and {"pictures": len(calibration.pixels), "source": calibration.source},
         "verification": asdict(verification),
+        "temperature": checkpoint.temperature,
         "checkpoint_sha256": checkpoint_sha256,
     }
     model = onnx.ModelProto(producer_name="alexnet-tk", producer_version=version("alexnet-tk"))

@@ -4,6 +4,7 @@ import argparse
 import reprlib
 import warnings
 from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -36,6 +37,7 @@ class Checkpoint:
     weights: dict[str, Tensor]
     label_ids: list[str] = field(default_factory=list)
     training: dict[str, Any] = field(default_factory=dict)  # epoch, figures, history: plain values
+    temperature: float = 1.0  # divides the logits, but not in training; see evaluation/calibration.py
 
     @property
     def preprocess(self) -> Preprocess:
@@ -52,7 +54,11 @@ class Checkpoint:
         """The network with its preprocessing, in evaluation mode, on the CPU; shares the weights' memory."""
         with torch.device("meta"):  # allocates nothing: the checkpoint's own tensors are assigned
             alexnet = AlexNet(self.recipe.network, len(self.labels))
-        alexnet.load_state_dict(self.weights, assign=True)
+        weights = dict(self.weights)
+        if self.temperature != 1:  # in the weights of the last layer, so that no runtime has more to do
+            for name in ("f8.weight", "f8.bias"):
+                weights[name] = weights[name] / self.temperature
+        alexnet.load_state_dict(weights, assign=True)
         return PictureClassifier(alexnet, self.preprocess).eval()
 
     def save(self, path: Path) -> None:
@@ -65,6 +71,7 @@ class Checkpoint:
             "statistics": asdict(self.statistics),
             "weights": self.weights,
             "training": self.training,
+            "temperature": self.temperature,
         }
         save_plain(content, path)
 
@@ -93,6 +100,7 @@ class Checkpoint:
                 dict(content["weights"]),
                 _require_list(content["label_ids"]),
                 dict(content["training"]),
+                float(content.get("temperature", 1.0)),  # version 0.1.0 had none
             )
             checkpoint._check()
         except (KeyError, TypeError, ValueError, ArithmeticError, RuntimeError, RecipeError) as error:
@@ -103,6 +111,8 @@ class Checkpoint:
 
     def _check(self) -> None:
         """Raise `ValueError` unless labels, ids and weights belong to one network."""
+        if not 0 < self.temperature < inf:
+            raise ValueError(f"its temperature is {self.temperature}")
         for names in (self.labels, self.label_ids):
             if not all(isinstance(name, str) for name in names):
                 raise ValueError("its labels are not all strings")

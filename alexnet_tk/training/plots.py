@@ -2,10 +2,11 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -80,6 +81,32 @@ def _draw_confusion(counts: NDArray[np.int64], labels: list[str], path: Path, ti
             color = "white" if shares[row, column] > 50 else "black"
             axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=color, size=8)
     _save(figure, path, bbox_inches="tight")  # long labels make it larger than its figure
+
+
+def draw_reliability(
+    titles: Sequence[str], bins: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]], path: Path
+) -> None:
+    """How sure answers are against how often they are right, a diagram beside the other, as PNG.
+
+    For each diagram `bins` has the answers in each bin of their probability, the means of that probability,
+    and the parts that are right.
+    """
+    figure = Figure(figsize=(5 * len(titles), 5), layout="constrained")
+    for axes, title, (counts, confidence, accuracy) in zip(
+        figure.subplots(1, len(titles), squeeze=False)[0], titles, bins, strict=True
+    ):
+        middles = (np.arange(len(counts)) + 0.5) / len(counts)
+        width, used = 1 / len(counts), counts > 0
+        axes.bar(middles, accuracy, 0.95 * width, color="C0", alpha=0.5, label="right")
+        axes.bar(middles, counts / counts.sum(), 0.35 * width, color="C1", label="all answers")
+        axes.plot(confidence[used], accuracy[used], "k.", label="mean of a bin")
+        axes.plot([0, 1], [0, 1], "k:", label="as sure as right")
+        axes.set(
+            xlabel="probability of the first answer", ylabel="part of the answers", xlim=(0, 1), ylim=(0, 1)
+        )
+        axes.set_title(title)
+        axes.legend(loc="upper left")
+    _save(figure, path)
 
 
 def draw_filters(kernels: NDArray[np.float32], towers: int, path: Path) -> None:
