@@ -15,6 +15,7 @@ PACKAGES = {
     "matplotlib": "train",
     "pyarrow": "parquet",
     "ray": "ray",
+    "openvino": "openvino",
 }
 
 
