@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def earlier_batch_size(output: Path) -> int | None:
 def device_to_go_on(asked: str, output: Path, progress: Progress) -> str:
     """The device that is asked for; instead of "auto", the processor's one that the output was begun with."""
     saved = _read(output)
-    if asked != "auto" or saved is None or (device := saved.get("device", "cpu")) not in ("cpu", "openvino"):
+    here = ("cpu", "openvino") if find_spec("openvino") is not None else ("cpu",)
+    if asked != "auto" or saved is None or (device := saved.get("device", "cpu")) not in here:
         return asked
     progress.say(f"{output} was begun with --device {device}, and goes on with it")
     return str(device)

@@ -308,7 +308,7 @@ def test_nothing_is_printed(model_file: Path, tmp_path: Path) -> None:
         except ModelError:
             sys.exit(5)
     """
-    words = [sys.executable, "-c", program, model_file, tmp_path / "text.onnx"]
+    words = [sys.executable, "-c", program, str(model_file), str(tmp_path / "text.onnx")]
     ended = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (5, "", "")
 
@@ -331,5 +331,5 @@ def test_affinity_is_heeded(model_file: Path) -> None:
         session.prepare((1, 8, 8, 3))
         print(session._compiled[1, 8, 8, 3]._network.get_property("NUM_STREAMS"))
     """
-    words = [sys.executable, "-c", program, model_file]
+    words = [sys.executable, "-c", program, str(model_file)]
     assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == "1\n"
