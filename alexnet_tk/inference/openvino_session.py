@@ -1,7 +1,9 @@
 """A session of OpenVINO on the processor, with the few methods of ONNX Runtime's that are used here."""
 
 import platform
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -162,10 +164,10 @@ def open_where_faster(path: Path, math: Math) -> OpenVinoSession:
 def _load() -> tuple[Any, Any]:
     """OpenVINO's core, and its reader of ONNX files."""
     try:
-        import openvino
-        from openvino.frontend import FrontEndManager
+        with _LOADING, _without_reports():
+            import openvino
+            from openvino.frontend import FrontEndManager
 
-        with _LOADING:
             # It makes its table of numpy's types when it first meets one, and two threads at once would wait
             # for each other for ever.
             _ = openvino.Tensor(np.zeros(1, np.uint8)).data
@@ -174,6 +176,21 @@ def _load() -> tuple[Any, Any]:
         raise MissingExtraError.of(error) or DeviceError(f"OpenVINO can't be loaded: {error}") from error
     except (ImportError, RuntimeError) as error:
         raise DeviceError(f"OpenVINO can't be loaded: {reason(error)}") from error
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Hides the package by which openvino, if it finds it when it is imported, reports its use to Intel."""
+    name = "openvino_telemetry"
+    missing = object()
+    before: Any = sys.modules.get(name, missing)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if before is not missing:
+            sys.modules[name] = before
 
 
 def _value(port: Any) -> Value:

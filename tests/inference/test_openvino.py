@@ -313,6 +313,22 @@ def test_nothing_is_printed(model_file: Path, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (5, "", "")
 
 
+def test_nothing_is_reported(model_file: Path, tmp_path: Path) -> None:
+    """OpenVINO would count its uses in the home folder, and send the count."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        import numpy as np
+        from alexnet_tk.inference.model import open_model
+
+        open_model(Path(sys.argv[1]), "openvino").run(np.zeros((2, 8, 8, 3), np.uint8))
+        assert "openvino_telemetry" not in sys.modules
+    """
+    words = [sys.executable, "-c", program, str(model_file)]
+    subprocess.run(words, env=os.environ | {"HOME": str(tmp_path)}, check=True)
+    assert not (tmp_path / "intel").exists()
+
+
 def test_doctor_says_what_fast_would_be() -> None:
     fast = open_model(zoo.built_in_model(), "openvino", "fast").device.arithmetic
     assert examine()["openvino"].endswith("; --math fast computes in bfloat16" if fast == "bf16" else "")
