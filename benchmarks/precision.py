@@ -4,10 +4,10 @@
     python benchmarks/precision.py full.pt
 
 Exports every variant (one that fails its verification is printed and left out), then times them on the CPU in
-turn, so that a drift of the machine's speed affects all alike. Speeds are medians; agreement is what `export`
-found. Where OpenVINO is installed, a second table compares it with ONNX Runtime, each on one core, in exact
-and in fast arithmetic; differences are those of the answers for at most 1,000 pictures of --verify-on, or for
-the built-in ones.
+turn, so that a drift of the machine's speed affects all alike. Speeds are medians, by the processor's time on
+one core, which a busy machine changes little; agreement is what `export` found. Where OpenVINO is installed,
+a second table compares it with ONNX Runtime, in exact and in fast arithmetic; differences are those of the
+answers for at most 1,000 pictures of --verify-on, or for the built-in ones.
 """
 
 import argparse
@@ -48,10 +48,10 @@ def speeds(models: dict[str, Model], batch: int, rounds: int) -> dict[str, float
     seconds: dict[str, list[float]] = {name: [] for name in models}
     for number in range(-1, rounds):
         for name, model in models.items():
-            started = time.perf_counter()
+            started = time.process_time()
             model.run(pictures)
             if number >= 0:  # the first round warms up
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(time.process_time() - started)
     return {name: batch / median(values) for name, values in seconds.items()}
 
 

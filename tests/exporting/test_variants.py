@@ -105,6 +105,8 @@ class TestEveryVariant:
             if variant.precision == "fp32":
                 np.testing.assert_allclose(answers, onnx_runtime.run(some), atol=1e-5)
         assert open_model(files[variant]).device.name in ("openvino", "cuda:0")
+        if variant.precision == "int8":
+            assert open_model(files[variant], "openvino", "fast").device.arithmetic == "exact"
 
     def test_opencv_agrees(
         self, variant: Variant, files: Any, pictures: NDArray[np.uint8], expected: NDArray[np.float32]

@@ -127,7 +127,8 @@ def test_threads_that_are_the_first_to_run_do_not_wait_for_each_other_for_ever(m
         os._exit(any(each.is_alive() for each in threads))
     """
     for _ in range(4):
-        assert subprocess.run([sys.executable, "-c", program, model_file], check=False).returncode == 0
+        ended = subprocess.run([sys.executable, "-c", program, model_file], timeout=60, check=False)
+        assert ended.returncode == 0
 
 
 class TestArithmetic:
