@@ -24,5 +24,6 @@ InputKind = Literal["uint8", "float"]  # RGB pixels, or the normalised tensor th
 # predict and evaluate
 Engine = Literal["local", "ray"]
 Crops = Literal[1, 10]  # the centre crop, or the ten crops of the paper's evaluation
-Math = Literal["exact", "fast"]  # of float32 on CUDA; "fast" allows TF32, which multiplies 10-bit mantissas
-Arithmetic = Literal["exact", "tf32"]  # the one that a device uses; "tf32" means allowed
+# Of float32: "fast" allows TF32 on CUDA and bfloat16 in OpenVINO, which multiply mantissas of 10 and 7 bits.
+Math = Literal["exact", "fast"]
+Arithmetic = Literal["exact", "tf32", "bf16"]  # what a device uses; "tf32" and "bf16" mean allowed

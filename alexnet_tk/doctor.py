@@ -21,6 +21,8 @@ def examine() -> dict[str, str]:
             found[name] = release
         elif (command := install_command(name)) is not None:
             found[name] = f"not installed; {command}"
+    if runtimes["openvino"] is not None:
+        found["openvino"] += _bfloat16()
     if None not in (runtimes["onnxruntime"], runtimes["onnxruntime-gpu"]):
         found["onnxruntime"] += (
             "; both hold the same files: pip uninstall onnxruntime onnxruntime-gpu, then install one of them"
@@ -47,6 +49,17 @@ def _providers() -> str:
     import onnxruntime
 
     return ", ".join(onnxruntime.get_available_providers())
+
+
+def _bfloat16() -> str:
+    """Whether OpenVINO would compute in bfloat16, where that is allowed."""
+    from alexnet_tk.inference.openvino_session import OpenVinoSession
+
+    try:
+        fast = OpenVinoSession(zoo.built_in_model(), "fast").arithmetic
+    except Exception as error:  # whatever is broken, the other lines help to find it
+        return f"; {error}"
+    return "; --math fast computes in bfloat16" if fast == "bf16" else ""
 
 
 def _prediction() -> str:

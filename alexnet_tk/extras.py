@@ -16,6 +16,7 @@ PACKAGES = {
     "pyarrow": "parquet",
     "ray": "ray",
     "scipy": "imagenet",
+    "openvino": "openvino",
 }
 
 

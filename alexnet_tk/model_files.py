@@ -26,9 +26,9 @@ def open_models(paths: Sequence[Path], device: str = "auto", math: Math = "exact
     CheckpointError, ModelError
         no such file, or not a file of alexnet-tk
     DeviceError
-        CUDA was asked for and does not work
+        CUDA or OpenVINO was asked for and does not work
     UsageError
-        "cuda:all" for a checkpoint, which computes on one GPU
+        "cuda:all" or "openvino" for a checkpoint, which torch computes on one device
 
     """
     with ExitStack() as stack:
@@ -47,9 +47,9 @@ def headline(path: Path, model: Model) -> str:
 def _open(path: Path, device: str, math: Math) -> Model:
     if not is_checkpoint(path):
         return open_model(path, device, math)
-    if device == ALL_GPUS:
+    if device in (ALL_GPUS, "openvino"):
         raise UsageError(
-            f"{path} is a checkpoint, and --device {ALL_GPUS} is for ONNX files; make one with "
+            f"{path} is a checkpoint, and --device {device} is for ONNX files; make one with "
             "`alexnet-tk export`"
         )
     from alexnet_tk.training.torch_session import open_checkpoint

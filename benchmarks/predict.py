@@ -5,7 +5,8 @@
 Whole processes are timed in turn, so that a machine whose speed drifts treats them alike; medians. The limit
 is what the network alone, on every core, and decoding alone, on every core, would reach if they took turns;
 `predict` is compared with it after its start-up, from the first batch on. Without a checkpoint the network
-is untrained, which changes no speed.
+is untrained, which changes no speed. Each form runs on ONNX Runtime's CPU and, where it is installed, in
+OpenVINO, in exact and in fast arithmetic.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 from alexnet_tk import zoo
 from alexnet_tk.benchmarking.measure import decoding_alone, limit, network_alone
-from alexnet_tk.choices import LrnForm, Precision
+from alexnet_tk.choices import LrnForm, Math, Precision
 from alexnet_tk.exporting import export
 from alexnet_tk.inference import find
 from alexnet_tk.inference.model import open_model
@@ -32,6 +35,11 @@ FORMS: dict[str, tuple[Precision, LrnForm]] = {
     "fp32, decomposed": ("fp32", "decomposed"),
     "int8, decomposed": ("int8", "decomposed"),
 }
+WAYS: tuple[tuple[str, str, Math], ...] = (
+    ("", "cpu", "exact"),
+    (", OpenVINO", "openvino", "exact"),
+    (", OpenVINO, fast", "openvino", "fast"),
+)
 SECONDS = 5.0  # of the network alone
 OTHERS = Path(__file__).with_name("predict_others.py")
 
@@ -57,7 +65,7 @@ def untrained(path: Path) -> None:
     Checkpoint(recipe, labels, statistics, dict(network.state_dict()), ids).save(path)
 
 
-def ours(model: Path, folder: Path, output: Path) -> tuple[float, float]:
+def ours(model: Path, folder: Path, output: Path, options: Sequence[str]) -> tuple[float, float]:
     """Seconds of the whole command, and of what follows the start-up."""
     command = [
         str(Path(sys.executable).with_name("alexnet-tk")),
@@ -68,7 +76,10 @@ def ours(model: Path, folder: Path, output: Path) -> tuple[float, float]:
     ]
     begun = time.perf_counter()
     done = subprocess.run(
-        [*command, "--output", str(output), "--overwrite"], check=True, capture_output=True, text=True
+        [*command, *options, "--output", str(output), "--overwrite"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     whole = time.perf_counter() - begun
     seconds = re.search(r"pictures in ([\d.]+) s", done.stderr)
@@ -118,12 +129,20 @@ def main() -> None:
         floats = temporary / "float.onnx"
         export(checkpoint, floats, input="float", verify_on=given.folder)
         answers = temporary / "answers.csv"
-        models = {form: open_model(file, "cpu") for form, file in files.items()}
-        for _ in range(given.rounds):
-            for form, model in models.items():
+        ways = {
+            f"{form}{name}": (file, device, math)
+            for form, file in files.items()
+            for name, device, math in WAYS
+            if device == "cpu" or find_spec("openvino") is not None
+        }
+        models = {way: open_model(*opened) for way, opened in ways.items()}
+        for number in range(given.rounds):
+            for form, model in models.items() if number % 2 else reversed(models.items()):
+                file, device, math = ways[form]
                 network, _ = network_alone(model, CPU_BATCH_SIZE, SECONDS)
                 decoding = decoding_alone(model, paths)
-                whole, after = ours(files[form], given.folder, answers)
+                options = ("--device", device, "--math", math)
+                whole, after = ours(file, given.folder, answers, options)
                 note(f"{form}, network", network)
                 note(f"{form}, decoding", decoding)
                 note(f"{form}, share", len(paths) / after / limit(network, decoding, "cpu"))
@@ -135,19 +154,15 @@ def main() -> None:
     print(
         f"{len(paths):,} pictures, {usable_cores()} usable cores of {os.cpu_count()}, {given.rounds} rounds\n"
     )
-    for form in FORMS:
+    for form in ways:
         alone = [middle[f"{form}, {what}"] for what in ("network", "decoding", "share")]
-        print(f"predict, {form:18} {middle[form]:6.2f} s", end="")
+        print(f"predict, {form:34} {middle[form]:6.2f} s", end="")
         print("   network alone {:6.1f}/s, decoding alone {:6.1f}/s; {:.1%} of their limit".format(*alone))
-    print(f"plain loop                  {middle['loop']:6.2f} s")
-    print(f"torch, DataLoader           {middle['loader']:6.2f} s\n")
-    for form in ("fp32", "fp32, decomposed"):
-        print(f"predict, {form:18} against the plain loop       {middle['loop'] / middle[form]:5.2f}×")
-        print(f"predict, {form:18} against torch's DataLoader   {middle['loader'] / middle[form]:5.2f}×")
-    print(
-        "predict, int8 against fp32, both decomposed  "
-        f"{middle['fp32, decomposed'] / middle['int8, decomposed']:5.2f}×"
-    )
+    print(f"plain loop                                  {middle['loop']:6.2f} s")
+    print(f"torch, DataLoader                           {middle['loader']:6.2f} s\n")
+    for form in ways:
+        print(f"predict, {form:34} against the plain loop       {middle['loop'] / middle[form]:5.2f}×")
+        print(f"predict, {form:34} against torch's DataLoader   {middle['loader'] / middle[form]:5.2f}×")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def benchmark(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Measure how fast a model answers here, in several batch sizes, on the CPU and on CUDA if it works."""
+    """Measure how fast a model answers here, in several batch sizes, on the CPU and on a faster device."""
     from alexnet_tk.benchmarking import benchmark as measure
 
     with screen() as show:
@@ -111,7 +111,8 @@ def _lines(figures: "Benchmark") -> Iterator[str]:
     from alexnet_tk.benchmarking import MedianRange
 
     names = [f"{letter}, {model}" for letter, model in zip("AB", figures.models, strict=False)]
-    gpus = ", GPUs with two at a time" if any(each.device != "cpu" for each in figures.networks) else ""
+    on_gpu = any(each.device.startswith("cuda") for each in figures.networks)
+    gpus = ", GPUs with two at a time" if on_gpu else ""
     yield f"{figures.cores} cores, each with batches of its own{gpus}; pictures/s: the median of the rounds"
     yield "MB: the growth of the process at its peak"
     for timing in figures.predictions:

@@ -19,10 +19,12 @@ Debug = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", show_default=True)]
 Math = Annotated[
     choices.Math,
-    typer.Option(help="Of float32 on CUDA: exact, or fast, which allows TF32.", show_default=True),
+    typer.Option(
+        help="Exact, or fast: allows TF32 on CUDA, bfloat16 in OpenVINO for float32.", show_default=True
+    ),
 ]
 PredictionDevice = Annotated[
-    str, typer.Option(help="auto, cpu, cuda, cuda:N or cuda:all.", show_default=True)
+    str, typer.Option(help="auto, cpu, openvino, cuda, cuda:N or cuda:all.", show_default=True)
 ]
 BatchSize = Annotated[int | None, typer.Option(min=1, metavar="N", help="Pictures in a run of the network.")]
 Workers = Annotated[

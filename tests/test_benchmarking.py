@@ -149,7 +149,7 @@ def test_two_models_are_measured_in_turn(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(run, "network_alone", measured)
     progress = Messages()
-    found = benchmark(zoo.default_model(), compare=other, progress=progress)
+    found = benchmark(zoo.default_model(), compare=other, device="cpu", progress=progress)
     assert any("the machine is busy" in line for line in progress.said)
     assert found.models == [zoo.default_model(), other]
     assert len(order) == 6 * (run.ROUNDS + 1)

@@ -67,4 +67,4 @@ def limit(network: float, decoding: float, device: str) -> float:
     On a CPU the cores take turns at the two, so the times of a picture add up; beside a GPU they
     decode meanwhile.
     """
-    return 1 / (1 / network + 1 / decoding) if device == "cpu" else min(network, decoding)
+    return min(network, decoding) if device.startswith("cuda") else 1 / (1 / network + 1 / decoding)

@@ -58,7 +58,7 @@ def benchmark(
     overwrite: bool = False,
     progress: Progress = SILENCE,
 ) -> Benchmark:
-    """Measure how fast a model answers: on the CPU, and on CUDA where it works or is asked for.
+    """Measure how fast a model answers: on the CPU, and on CUDA or in OpenVINO if `predict` would use it.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def benchmark(
     folder
         pictures on which `predict` is measured, too: at most 1,000 of them, evenly spaced
     device
-        as for `Classifier`; with "cpu", the CPU alone is measured
+        as for `Classifier`; with "cpu", ONNX Runtime on the CPU alone is measured
     math
-        "exact"; "fast" allows TF32 on CUDA
+        "exact"; "fast" allows TF32 on CUDA and bfloat16 in OpenVINO
     output
         a .json file for everything
     overwrite
@@ -82,7 +82,7 @@ def benchmark(
     UsageError
         an output with another ending, a model compared with itself, no such device
     DeviceError
-        CUDA was asked for and does not work
+        CUDA or OpenVINO was asked for and does not work
     CheckpointError, ModelError
         a model that can't be used
     InputError
@@ -102,7 +102,7 @@ def benchmark(
         _time_networks(opened, progress)
         figures = Benchmark(usable_cores(), [timing for each in opened for timing in each.timings])
         if pictures:
-            # Each model where it is fastest: on CUDA if it was opened there, too.
+            # Each model where it is fastest: on CUDA or in OpenVINO if it was opened there, too.
             fastest = list({each.path: each for each in opened}.values())
             readable, figures.unreadable = _readable_pictures(pictures, fastest)
             figures.predictions = _time_predict(fastest, readable, progress)
@@ -140,16 +140,16 @@ def _unreadable(pictures: Sequence[str]) -> InputError:
 
 
 def _open(path: Path, device: str, math: Math, stack: ExitStack, progress: Progress) -> list[_OpenModel]:
-    """The model on the CPU and, where that is the device, on CUDA after that."""
+    """The model on the CPU and, where that is the device, on CUDA or in OpenVINO after that."""
     memory = _resident_memory()
     (model,) = stack.enter_context(open_models([path], device, math))
     progress.say(headline(path, model))
     if model.device.name == "cpu":
         return [_warm_up(path, model, BATCH_SIZES, memory)]
-    on_cuda = _warm_up(path, model, CUDA_BATCH_SIZES, memory)
+    on_device = _warm_up(path, model, CUDA_BATCH_SIZES if model.device.is_cuda else BATCH_SIZES, memory)
     memory = _resident_memory()
     (on_cpu,) = stack.enter_context(open_models([path], "cpu"))
-    return [_warm_up(path, on_cpu, BATCH_SIZES, memory), on_cuda]
+    return [_warm_up(path, on_cpu, BATCH_SIZES, memory), on_device]
 
 
 def _warm_up(path: Path, model: Model, batch_sizes: Sequence[int], memory: int | None) -> _OpenModel:

@@ -47,16 +47,17 @@ class Classifier:
 
     Each worker thread decodes a batch, runs it and makes its records. On the CPU it runs the batch on one
     core of its own, which beats one session with many threads behind a pool of decoders. On CUDA the workers
-    take turns at the device, always with the same batch shape.
+    take turns at the device. On CUDA and in OpenVINO all batches have the same shape.
 
     Parameters
     ----------
     model
         a file that `alexnet-tk export` wrote, or one that is open already
     device
-        of a file: "auto", "cpu", "cuda", "cuda:N", or "cuda:all" for all GPUs of the machine
+        of a file: "auto", "cpu", "openvino", "cuda", "cuda:N", or "cuda:all" for all GPUs of the machine
     math
-        "exact"; "fast" allows TF32 on CUDA, whose probabilities differ in the third digit
+        "exact"; "fast" allows TF32 on CUDA, whose probabilities differ in the third digit, and bfloat16 in
+        OpenVINO, where they may differ in the second
     labels, preprocess
         for a model from elsewhere, whose file says neither: the class names in the order of its outputs, or
         a file with one on each line; "imagenet", "caffe" or a TOML file with the keys of a recipe's
@@ -68,6 +69,8 @@ class Classifier:
     Raises
     ------
     ModelError, DeviceError
+    MissingExtraError
+        "openvino", and it is not installed
     InputError, RecipeError
         the file of labels or of preprocessing can't be used
     UsageError

@@ -88,11 +88,13 @@ def is_half(precision: str | None, input_type: str) -> bool:
 
 
 def arithmetic(device: str, math: Math, half: bool) -> Arithmetic:
-    """How products are computed on a device, "cpu" or "cuda…".
+    """How products are computed on a device, "cpu", "openvino" or "cuda…"; "tf32" and "bf16" mean allowed.
 
     In half precision TF32 stays allowed, for the few sums in float32: without it, ONNX Runtime would take no
     tensor cores for half precision either.
     """
+    if device == "openvino" and math == "fast":
+        return "bf16"
     return "tf32" if device.startswith("cuda") and (half or math == "fast") else "exact"
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.cuda import is_half
+from alexnet_tk.inference.openvino_session import OpenVinoSession
 from alexnet_tk.inference.pinned import pinned
 from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
 from alexnet_tk.inference.session import Device
@@ -85,6 +86,15 @@ class Model:
         """The side of a picture as the network takes it, pixels."""
         return self.preprocess.crop
 
+    def prepare(self, batch_size: int) -> None:
+        """Do now what the first batch of this size would wait for; raises `ModelError`."""
+        count = self.batch or batch_size
+        if isinstance(self.session, OpenVinoSession):
+            try:
+                self.session.prepare((count, *self.input.shape(self.image_size)))
+            except Exception as error:
+                raise ModelError(self._failure(error, count)) from error
+
     @property
     def is_half(self) -> bool:
         """Whether its products are computed in half precision."""
@@ -130,17 +140,20 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
     path
         what `alexnet-tk export` wrote
     device
-        "auto": CUDA where it is proven to work, else the CPU; "cpu", "cuda", "cuda:N" or, for all GPUs of the
+        "auto": CUDA where it is proven to work, else OpenVINO where it is installed and was measured to be
+        faster, else ONNX Runtime on the CPU; "cpu", "openvino", "cuda", "cuda:N" or, for all GPUs of the
         machine, "cuda:all": that or an error
     math
-        "exact", or "fast": on CUDA, products of float32 may be in TF32
+        "exact", or "fast": products of float32 may be in TF32 on CUDA, in bfloat16 in OpenVINO
 
     Raises
     ------
     ModelError
         no such file, no ONNX file, or one without our metadata
     DeviceError
-        CUDA was asked for and does not work; the message names what is missing
+        CUDA or OpenVINO was asked for and does not work; the message names what is missing
+    MissingExtraError
+        OpenVINO was asked for and is not installed
 
     """
     sessions, chosen = open_sessions(path, device, math)
@@ -206,7 +219,12 @@ def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _check_shapes(
-    path: Path, session: ort.InferenceSession, labels: object, ids: object, size: int, input: Input
+    path: Path,
+    session: ort.InferenceSession | OpenVinoSession,
+    labels: object,
+    ids: object,
+    size: int,
+    input: Input,
 ) -> None:
     """Raise `ModelError` unless input, output and labels fit together."""
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):

@@ -121,11 +121,11 @@ def open_other_model(
     ModelError
         the file is one of ours, takes something else, has another number of outputs than there are labels,
         or no such `output`
-    DeviceError
+    DeviceError, MissingExtraError
         as `open_sessions`
 
     """
-    sessions, chosen = open_sessions(path, device, math, side=given.preprocess.crop)
+    sessions, chosen = open_sessions(path, device, math, given.preprocess.crop, is_ours=False)
     session = sessions[0]
     if own_metadata(session):
         raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")

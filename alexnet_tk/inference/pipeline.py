@@ -69,8 +69,8 @@ def answer(
     Each worker decodes a batch, runs it and finishes it, so the caller's thread only takes results. On the
     CPU a worker runs its batch on its own core. On CUDA there are more workers than cores, because some wait:
     `Device.runs` of them use the device, so that it has the next batch when it is done with one. All batches
-    have the same shape there. `finish` makes the result of a batch, in several threads at once. The other
-    arguments are those of `Classifier.answers`.
+    have the same shape there, and in OpenVINO. `finish` makes the result of a batch, in several threads at
+    once. The other arguments are those of `Classifier.answers`.
     """
     require_at_least_1(batch_size=batch_size, workers=workers)
     workers = workers or usable_cores()
@@ -78,6 +78,7 @@ def answer(
     count = len(pictures) if isinstance(pictures, Sized) else None
     views = batch_size or choose_batch_size(model, count and count * crops, workers)
     size = max(1, views // crops)  # pictures of a batch
+    model.prepare(size * crops)
     runs = model.device.runs
     speed = Speed(workers, views, runs, model.metadata.get("precision"))
     batches = enumerate(in_batches(pictures, size))
@@ -86,7 +87,7 @@ def answer(
     def work(numbered: tuple[int, list[Picture]]) -> tuple[Batch, Result]:
         number, taken = numbered
         batch = _decode(model, taken, number * size, crops, thumbnails)
-        _run(model, batch, crops, turns, pad_to=size if model.device.is_cuda else 0)
+        _run(model, batch, crops, turns, pad_to=size if model.device.prepares_shapes else 0)
         begun = time.perf_counter()
         result = finish(batch.pictures)
         batch.infer += time.perf_counter() - begun
@@ -172,7 +173,7 @@ def _views(source: images.Source, preprocess: Preprocess, crops: Crops) -> NDArr
 
 
 def _run(model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int) -> None:
-    """Run the network when it is this batch's turn; padding keeps the shape that CUDA has prepared for."""
+    """Run the network when it is this batch's turn; padding keeps the shape that it is prepared for."""
     begun = time.perf_counter()
     decoded = [each for each in batch.pictures if each.views is not None]
     views = [each.views for each in decoded if each.views is not None]

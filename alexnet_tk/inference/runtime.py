@@ -47,7 +47,9 @@ def own_metadata(session: ort.InferenceSession) -> dict[str, str]:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of an ONNX Runtime error, without its codes and its places in source code."""
+    """The line of an ONNX Runtime or OpenVINO error that says most, without places in source code."""
+    if re.match(r"Exception from |Check '", str(error)):  # OpenVINO's last line is the one
+        return str(error).strip().splitlines()[-1]
     text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)).strip()
     text = re.sub(r"/\S+:\d+ [^\n]*?[)\]] (?=[A-Za-z/])(?!\[)", " ", text)  # lines of its source code
     text = text.partition(" ; GPU=")[0]  # the machine's name and another line of source code follow

@@ -1,4 +1,4 @@
-"""An ONNX Runtime session on a device that is proven to work."""
+"""A session of ONNX Runtime or of OpenVINO, on a device that is proven to work."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,10 @@ from typing import get_args
 import onnxruntime as ort
 
 from alexnet_tk.choices import Arithmetic, Math
-from alexnet_tk.errors import DeviceError, ModelError, UsageError
+from alexnet_tk.errors import DeviceError, MissingExtraError, ModelError, UsageError
 from alexnet_tk.files import model_placeholder
 from alexnet_tk.inference.cuda import open_on_cuda
+from alexnet_tk.inference.openvino_session import OpenVinoSession, open_where_faster
 from alexnet_tk.inference.runtime import create_session
 
 RUNS_IN_FLIGHT = 2  # on each GPU, so that one batch is copied while another is computed
@@ -18,7 +19,10 @@ RUNS_IN_FLIGHT = 2  # on each GPU, so that one batch is copied while another is 
 
 @dataclass(frozen=True)
 class Device:
-    """Where a session computes, why there, and how: "cpu", "cuda:N", or several GPUs as "cuda:0, cuda:1"."""
+    """Where a session computes, why there, and how.
+
+    "cpu" is ONNX Runtime's; "openvino" is the same processor; several GPUs are "cuda:0, cuda:1".
+    """
 
     name: str
     why: str
@@ -31,13 +35,18 @@ class Device:
 
     @property
     def gpus(self) -> int:
-        """How many GPUs it is; 0 on the CPU."""
+        """How many GPUs it is; 0 on a processor."""
         return self.name.count("cuda:")
 
     @property
     def runs(self) -> int:
-        """How many runs of the network it is given at once; 0 on the CPU, where every core has its own."""
+        """How many runs of the network it is given at once; 0 on a processor: each core has its own."""
         return RUNS_IN_FLIGHT * self.gpus
+
+    @property
+    def prepares_shapes(self) -> bool:
+        """Whether every new shape of a batch costs time, so that all should have the same."""
+        return self.name != "cpu"
 
     @property
     def kind(self) -> str:
@@ -45,13 +54,13 @@ class Device:
         return self.name.partition(":")[0]
 
     def __str__(self) -> str:
-        how = f"; {self.arithmetic} arithmetic" if self.is_cuda else ""
+        how = f"; {self.arithmetic} arithmetic" if self.name != "cpu" else ""
         return f"{self.name} ({self.why}{how})"
 
 
 def open_session(
-    path: Path, device: str = "auto", math: Math = "exact", side: int = 0
-) -> tuple[ort.InferenceSession, Device]:
+    path: Path, device: str = "auto", math: Math = "exact", side: int = 0, *, is_ours: bool = True
+) -> tuple[ort.InferenceSession | OpenVinoSession, Device]:
     """A session of an ONNX file, and where it computes.
 
     Parameters
@@ -59,18 +68,23 @@ def open_session(
     path
         an ONNX file
     device
-        "auto": CUDA where it is proven to work, else the CPU; "cpu", "cuda" or "cuda:N": that or an error
+        "auto": CUDA where it is proven to work, else OpenVINO where it is installed and was measured to be
+        faster, else ONNX Runtime on the CPU; "cpu", "openvino", "cuda" or "cuda:N": that or an error
     math
-        "exact", or "fast": on CUDA, products of float32 may be in TF32
+        "exact", or "fast": products of float32 may be in TF32 on CUDA, in bfloat16 in OpenVINO
     side
         of a picture, pixels, for a file that leaves it open
+    is_ours
+        whether `export` wrote the file: with others OpenVINO was not measured
 
     Raises
     ------
     ModelError
         no ONNX file, or one that this ONNX Runtime can't compute
     DeviceError
-        CUDA was asked for and does not work; the message names what is missing
+        CUDA or OpenVINO was asked for and does not work; the message names what is missing
+    MissingExtraError
+        OpenVINO was asked for and is not installed
     UsageError
         no such device or math
 
@@ -83,6 +97,9 @@ def open_session(
         raise ModelError(f"{path} is {kind}")
     check_device(device, math)
     why = "asked for"
+    if device == "openvino":
+        opened = OpenVinoSession(path, math)
+        return opened, Device(device, why, opened.arithmetic)
     if device != "cpu":
         index = int(device.partition(":")[2] or 0)
         try:
@@ -90,6 +107,15 @@ def open_session(
             return session, Device(f"cuda:{index}", "CUDA works" if device == "auto" else why, arithmetic)
         except DeviceError as error:
             why = str(error)
+    if device == "auto" and is_ours:
+        try:
+            opened = open_where_faster(path, math)
+            faster = "OpenVINO is faster than ONNX Runtime with such files"
+            return opened, Device("openvino", f"{why}; {faster}", opened.arithmetic)
+        except DeviceError as error:
+            why = f"{why}; {error}"
+        except (MissingExtraError, ModelError):  # ONNX Runtime says what is wrong with a file
+            pass
     options = ort.SessionOptions()
     # One thread for each run of the session: there are as many workers that call it as cores.
     options.intra_op_num_threads = 1
@@ -101,7 +127,7 @@ def open_session(
 
 def check_device(device: str, math: Math) -> None:
     """Raise `UsageError` for a word that is no device or no math."""
-    if device != "auto" and re.fullmatch(r"cpu|cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device is {device!r}; it must be auto, cpu, cuda, cuda:N or cuda:all")
+    if device != "auto" and re.fullmatch(r"cpu|openvino|cuda(:\d+)?", device) is None:
+        raise UsageError(f"--device is {device!r}; it must be auto, cpu, openvino, cuda, cuda:N or cuda:all")
     if math not in get_args(Math):
         raise UsageError(f"--math is {math!r}; it must be {' or '.join(get_args(Math))}")

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError
 from alexnet_tk.inference.cuda import DRIVER, meaning, no_driver
+from alexnet_tk.inference.openvino_session import OpenVinoSession
 from alexnet_tk.inference.session import RUNS_IN_FLIGHT, Device, open_session
 
 ALL_GPUS = "cuda:all"
@@ -19,7 +20,7 @@ CUDA_ERROR_NO_DEVICE = 100  # of the driver's interface, cuda.h
 
 
 class Session(Protocol):
-    """What computes: ONNX Runtime's session, or one with the same method."""
+    """What computes: ONNX Runtime's session, OpenVINO's, or another with the same method."""
 
     def run(self, outputs: list[str], inputs: dict[str, Any], /) -> Any:
         """An array for each output."""
@@ -43,22 +44,22 @@ class SessionPool:
 
 
 def open_sessions(
-    path: Path, device: str = "auto", math: Math = "exact", side: int = 0
-) -> tuple[list[ort.InferenceSession], Device]:
+    path: Path, device: str = "auto", math: Math = "exact", side: int = 0, *, is_ours: bool = True
+) -> tuple[list[ort.InferenceSession | OpenVinoSession], Device]:
     """The sessions of an ONNX file, one unless the device is "cuda:all", and where they compute.
 
     The parameters are those of `open_session`.
 
     Raises
     ------
-    ModelError, UsageError
+    ModelError, UsageError, MissingExtraError
         as `open_session`
     DeviceError
         as `open_session`; "cuda:all" and no GPU
 
     """
     if device != ALL_GPUS:
-        session, chosen = open_session(path, device, math, side)
+        session, chosen = open_session(path, device, math, side, is_ours=is_ours)
         return [session], chosen
     opened = [open_session(path, f"cuda:{number}", math, side) for number in range(count_gpus())]
     sessions, devices = zip(*opened, strict=True)

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from alexnet_tk.choices import Arithmetic
 from alexnet_tk.errors import OutputError, PictureError
 from alexnet_tk.files import replacing
 from alexnet_tk.inference.pictures import Picture, name_of, open_picture
+from alexnet_tk.progress import Progress
 
 # How an output was made that a plan doesn't fit, by the field that differs.
 DIFFERENCES = {
@@ -60,7 +62,7 @@ class Plan:
         device: str = "cpu",
         arithmetic: Arithmetic = "exact",
     ) -> "Plan":
-        """The plan for these pictures; `model` is the SHA-256 of its file, `device` "cpu" or "cuda"."""
+        """The plan for these pictures; `model` is the SHA-256 of its file, `device` is its kind."""
         names, count = hashlib.sha256(), 0
         for name in pictures:
             names.update(os.fsencode(name) + b"\0")
@@ -105,7 +107,7 @@ class Plan:
                 f"answers differ in the last digits; give --device {made['device']} to go on, or --overwrite"
             )
         if made["arithmetic"] != self.arithmetic:
-            math = "fast" if made["arithmetic"] == "tf32" else "exact"
+            math = "exact" if made["arithmetic"] == "exact" else "fast"
             raise OutputError(
                 f"{output} was made with {made['arithmetic']} arithmetic and this run computes with "
                 f"{self.arithmetic}; give --math {math} to go on, or --overwrite"
@@ -145,6 +147,16 @@ def earlier_batch_size(output: Path) -> int | None:
     """The batch size of an output that is there; None where there is none, or it does not say."""
     size = (_read(output) or {}).get("batch_size")
     return size if isinstance(size, int) and size > 0 else None
+
+
+def device_to_go_on(asked: str, output: Path, progress: Progress) -> str:
+    """The device that is asked for; instead of "auto", the processor's one that the output was begun with."""
+    saved = _read(output)
+    here = ("cpu", "openvino") if find_spec("openvino") is not None else ("cpu",)
+    if asked != "auto" or saved is None or (device := saved.get("device", "cpu")) not in here:
+        return asked
+    progress.say(f"{output} was begun with --device {device}, and goes on with it")
+    return str(device)
 
 
 def _read(output: Path) -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ class Pool:
     """The actors that a cluster has room for."""
 
     actors: int
-    device: str  # of each, "cpu" or "cuda"
+    device: str  # of each, "cpu", "openvino" or "cuda"
     threads: int  # of each
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Pool:
     @property
     def batch_size(self) -> int:
         """Pictures in a run of the network, where nothing else is said."""
-        return CPU_BATCH_SIZE if self.device == "cpu" else CUDA_BATCH_SIZE
+        return CUDA_BATCH_SIZE if self.device == "cuda" else CPU_BATCH_SIZE
 
 
 @contextmanager
@@ -47,7 +47,8 @@ def connect(device: str = "auto", workers: int | None = None, progress: Progress
     Parameters
     ----------
     device
-        "auto": CUDA if the cluster has GPUs, one for each actor, else the CPU; "cpu" or "cuda"
+        "auto": CUDA if the cluster has GPUs, one for each actor, else the CPU; "cpu", "openvino", which every
+        machine must have then, or "cuda"
     workers
         actors; None: one for each GPU, or each core. Actors without room wait for it
     progress
@@ -63,9 +64,9 @@ def connect(device: str = "auto", workers: int | None = None, progress: Progress
         one GPU of many is named
 
     """
-    if device not in ("auto", "cpu", "cuda"):
+    if device not in ("auto", "cpu", "openvino", "cuda"):
         raise UsageError(
-            f"--device is {device!r}; over Ray it must be auto, cpu or cuda: Ray deals out the GPUs"
+            f"--device is {device!r}; over Ray it must be auto, cpu, openvino or cuda: Ray deals out the GPUs"
         )
     begun = not ray.is_initialized()
     with redirect_stdout(_Notes(progress)):  # also while Ray ends
@@ -139,8 +140,8 @@ def _pool(device: str, workers: int | None) -> Pool:
     cores, gpus = int(room.get("CPU", 0)), int(room.get("GPU", 0))
     if device == "cuda" and not gpus:
         raise DeviceError("--device cuda: the Ray cluster has no GPU; --device cpu works everywhere")
-    if device != "cpu" and gpus:
+    if device in ("auto", "cuda") and gpus:
         return Pool(workers or gpus, "cuda", max(1, cores // gpus))  # its share of cores decodes for a GPU
     if not cores:
         raise ClusterError("the Ray cluster has no core to compute with; start its nodes with --num-cpus")
-    return Pool(workers or cores, "cpu", 1)
+    return Pool(workers or cores, "cpu" if device == "auto" else device, 1)

@@ -34,7 +34,7 @@ from alexnet_tk.prediction.account import Outcome, Totals
 from alexnet_tk.prediction.job import Job
 from alexnet_tk.prediction.parquet import encode, errors
 from alexnet_tk.prediction.parts import PARTS_FORMAT, Parts, earlier_folder, parts
-from alexnet_tk.prediction.plan import earlier_batch_size
+from alexnet_tk.prediction.plan import device_to_go_on, earlier_batch_size
 from alexnet_tk.prediction.ray_cluster import Pool, connect
 from alexnet_tk.prediction.subject import Subject
 from alexnet_tk.progress import Progress
@@ -48,7 +48,10 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
     assert output is not None, "refuse_contradictions"
     pictures, classifier = subject.found.paths, subject.classifier
     _refuse_members(pictures)
-    with connect(job.device, job.workers, progress) as pool:
+    device = job.device
+    if job.resume:
+        device = device_to_go_on(device, earlier_folder(output), progress)
+    with connect(device, job.workers, progress) as pool:
         progress.say(f"ray: {pool}")
         earlier = earlier_batch_size(earlier_folder(output)) if job.resume else None
         batch_size = job.batch_size or earlier or pool.batch_size
@@ -142,8 +145,8 @@ def answer_parts(
             _Actor,  # type: ignore[arg-type]  # its annotation knows functions only
             fn_constructor_args=(work,),
             compute=ray.data.ActorPoolStrategy(size=pool.actors),
-            num_cpus=1 if pool.device == "cpu" else None,
-            num_gpus=None if pool.device == "cpu" else 1,
+            num_cpus=None if pool.device == "cuda" else 1,
+            num_gpus=1 if pool.device == "cuda" else None,
         )
         for row in answered.iter_rows():
             if row["refusal"]:

@@ -11,7 +11,7 @@ from alexnet_tk.inference import Classifier, Found, find
 from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.sources import read_list
 from alexnet_tk.prediction.job import Job
-from alexnet_tk.prediction.plan import Plan
+from alexnet_tk.prediction.plan import Plan, device_to_go_on
 from alexnet_tk.progress import Progress
 from alexnet_tk.text import counted, shortened
 from alexnet_tk.zoo import built_in_model, default_model
@@ -30,7 +30,10 @@ class Subject:
 
     def plan(self, format: str, batch_size: int, device: str | None = None) -> Plan:
         """What decides the bytes of an output."""
-        device = device or self.classifier.device.kind
+        here = self.classifier.device
+        kind, how = here.kind, here.arithmetic
+        if device is not None:
+            kind, how = device, arithmetic(device, self.math, self.classifier.model.is_half)
         return Plan.of(
             self.sha256,
             self.found.paths,
@@ -38,8 +41,8 @@ class Subject:
             format,
             batch_size,
             settings=self.classifier.settings,
-            device=device,
-            arithmetic=arithmetic(device, self.math, self.classifier.model.is_half),
+            device=kind,
+            arithmetic=how,
         )
 
 
@@ -56,6 +59,8 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     """
     model = job.model or default_model()
     device = "cpu" if job.engine == "ray" else job.device  # each actor opens a device of its own
+    if job.resume and job.file is not None:
+        device = device_to_go_on(device, job.file, progress)
     with ThreadPoolExecutor(1) as threads:
         opening = threads.submit(
             Classifier,

@@ -15,10 +15,15 @@ from tests.cli.command import SCRIPT, Run, heed_ctrl_c, run
 from tests.conftest import TINY
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("device", "number", "code"),
+    [("cpu", signal.SIGINT, 130), ("cpu", signal.SIGTERM, 143), ("openvino", signal.SIGINT, 130)],
+)
 def test_a_signal_keeps_what_was_finished(
-    folder: Path, tmp_path: Path, number: signal.Signals, code: int
+    folder: Path, tmp_path: Path, device: str, number: signal.Signals, code: int
 ) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
     output = tmp_path / "answers.csv"
     for i in range(60):  # enough to be interrupted in
         (tmp_path / f"{i}").symlink_to(folder / "images" / "Bag")
@@ -34,6 +39,8 @@ def test_a_signal_keeps_what_was_finished(
             output,
             "--batch-size",
             "4",
+            "--device",
+            device,
         ],
         stderr=subprocess.PIPE,
         text=True,
@@ -137,10 +144,19 @@ def test_nohup_is_heeded(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "form", ["csv", *(pytest.param(form, marks=pytest.mark.slow) for form in ("jsonl", "parquet"))]
+    ("form", "device"),
+    [
+        ("csv", "cpu"),
+        ("csv", "openvino"),
+        pytest.param("jsonl", "cpu", marks=pytest.mark.slow),
+        pytest.param("parquet", "cpu", marks=pytest.mark.slow),
+        pytest.param("parquet", "openvino", marks=pytest.mark.slow),
+    ],
 )
-def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: str) -> None:
+def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: str, device: str) -> None:
     """After SIGKILL at random moments the file is that of a run that was never disturbed, byte for byte."""
+    if device == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
     chance = random.Random(form)
     whole, output = tmp_path / f"whole.{form}", tmp_path / f"out.{form}"
     format = FORMATS[form]
@@ -152,6 +168,8 @@ def test_predictions_that_were_killed_go_on(folder: Path, tmp_path: Path, form: 
         str(tmp_path / "x.png"),
         "--model",
         str(folder / "model.onnx"),
+        "--device",
+        device,
     ]
     (tmp_path / "x.png").write_text("no picture")
     run(*words, "--top5", "--output", str(whole), cwd=tmp_path, code=3)

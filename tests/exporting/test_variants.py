@@ -95,14 +95,18 @@ class TestEveryVariant:
     def test_openvino_agrees(
         self, variant: Variant, files: Any, pictures: NDArray[np.uint8], expected: NDArray[np.float32]
     ) -> None:
-        openvino = pytest.importorskip("openvino", exc_type=ImportError)
-        core = openvino.Core()
-        # Left to itself it computes in half precision on processors that can.
-        hint = {"INFERENCE_PRECISION_HINT": "f32"}
-        compiled = core.compile_model(core.read_model(files[variant]), "CPU", hint)
+        pytest.importorskip("openvino", exc_type=ImportError)
+        model, onnx_runtime = (open_model(files[variant], device) for device in ("openvino", "cpu"))
+        assert (model.device.name, model.device.arithmetic) == ("openvino", "exact")
+        assert (model.input, model.batch, model.labels) == (onnx_runtime.input, None, onnx_runtime.labels)
         for some in (pictures, pictures[:2]):
-            answers = compiled([feed(variant, some)])[0]
+            answers = model.run(some)
             np.testing.assert_allclose(answers, expected[: len(some)], atol=CLOSE[variant.precision])
+            if variant.precision == "fp32":
+                np.testing.assert_allclose(answers, onnx_runtime.run(some), atol=1e-5)
+        assert open_model(files[variant]).device.name in ("openvino", "cuda:0")
+        if variant.precision == "int8":
+            assert open_model(files[variant], "openvino", "fast").device.arithmetic == "exact"
 
     def test_opencv_agrees(
         self, variant: Variant, files: Any, pictures: NDArray[np.uint8], expected: NDArray[np.float32]
@@ -185,6 +189,18 @@ def test_int8_loses_little_accuracy(files: Any) -> None:
     for answers in small:
         assert (whole == answers).mean() >= 0.98
         assert (answers == classes).mean() >= (whole == classes).mean() - 0.01
+
+
+def test_int8_in_openvino_agrees_with_onnx_runtime(files: Any) -> None:
+    """In 99.5 % of the labels of the built-in pictures."""
+    pytest.importorskip("openvino", exc_type=ImportError)
+    grey, _ = sample.pictures("val")
+    pixels = np.stack([images.load(each, SQUARE) for each in grey])
+    for variant in VARIANTS[4:]:
+        labels = [
+            open_model(files[variant], device).run(pixels).argmax(axis=1) for device in ("cpu", "openvino")
+        ]
+        assert (labels[0] == labels[1]).mean() >= 0.995
 
 
 def test_half_precision_bears_activations_of_a_thousand(tmp_path: Path, make: Make) -> None:

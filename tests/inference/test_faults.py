@@ -108,13 +108,17 @@ def test_each_failure_has_its_reason(inputs: tuple[list[str], list[str]], one_by
     assert len({record.probabilities for record in one_by_one}) > 1_000, "or a swap could not be seen"
 
 
-@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize(
+    ("device", "workers"), [("cpu", 1), ("cpu", 2), ("cpu", 8), ("openvino", 2), ("openvino", 8)]
+)
 def test_many_workers_answer_as_one_does(
-    inputs: tuple[list[str], list[str]], one_by_one: list[Record], model_file: Path, workers: int
+    inputs: tuple[list[str], list[str]], one_by_one: list[Record], model_file: Path, device: str, workers: int
 ) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
     for batch_size in (None, 7):
         records = list(
-            Classifier(model_file, "cpu").classify(inputs[0], 5, workers=workers, batch_size=batch_size)
+            Classifier(model_file, device).classify(inputs[0], 5, workers=workers, batch_size=batch_size)
         )
         assert [(each.path, each.error, each.labels) for each in records] == [
             (each.path, each.error, each.labels) for each in one_by_one

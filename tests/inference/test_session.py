@@ -23,10 +23,11 @@ def cuda_works(model_file: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    "device", ["", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "cuda:0\n", "auto ", "cuda:ALL"]
+    "device",
+    ["", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "cpu:0", "cuda:0\n", "auto ", "cuda:ALL", "openvino:0"],
 )
 def test_an_unknown_device_is_wrong_usage(device: str, model_file: Path) -> None:
-    with pytest.raises(UsageError, match="auto, cpu, cuda, cuda:N or cuda:all") as caught:
+    with pytest.raises(UsageError, match="auto, cpu, openvino, cuda, cuda:N or cuda:all") as caught:
         open_model(model_file, device)
     assert repr(device) in str(caught.value)
 

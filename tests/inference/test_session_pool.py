@@ -53,7 +53,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> dict[str, OnGpu]:
     """The sessions of two GPUs, which are opened in place of real ones, by the names of their devices."""
     opened: dict[str, OnGpu] = {}
 
-    def open_on_gpu(path: Path, device: str, *_: object) -> tuple[Any, Device]:
+    def open_on_gpu(path: Path, device: str, *_: object, **__: object) -> tuple[Any, Device]:
         if device == "cpu":
             return open_session(path, device)
         name = "cuda:0" if device in ("cuda", "auto") else device

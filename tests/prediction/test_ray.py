@@ -49,6 +49,7 @@ def end(process: subprocess.Popen[str], code: int) -> str:
     assert all(
         line.startswith(("model: ", "ray: ", "device: ", "time: ", "error: ", "stopped "))
         or "pictures" in line
+        or "was begun with" in line
         for line in err.splitlines()
     ), err
     return err
@@ -121,7 +122,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     """What one process answers."""
     cwd = tmp_path_factory.mktemp("local")
-    run(str(pictures), "--topk", "3", "--output", "a.parquet", cwd=cwd, code=3)
+    run(str(pictures), "--topk", "3", "--output", "a.parquet", "--device", "cpu", cwd=cwd, code=3)
     table = pq.read_table(cwd / "a.parquet")
     assert table.num_rows == COUNT
     assert [each for each in table["error"].to_pylist() if each] == [
@@ -132,13 +133,13 @@ def local(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     return table
 
 
-def assert_same(output: Path, table: pa.Table) -> None:
+def assert_same(output: Path, table: pa.Table, within: float = 1e-6) -> None:
     other = pq.read_table(output)
     assert other.schema.equals(table.schema)
     for name in table.column_names:
         if name.startswith("probability"):
             np.testing.assert_allclose(
-                other[name].to_numpy(), table[name].to_numpy(), rtol=0, atol=1e-6, equal_nan=True
+                other[name].to_numpy(), table[name].to_numpy(), rtol=0, atol=within, equal_nan=True
             )
         else:
             assert other[name].to_pylist() == table[name].to_pylist(), name
@@ -230,7 +231,7 @@ def cluster() -> Iterator[str]:
 
 @pytest.mark.slow
 def test_an_actor_that_cannot_open_the_model(pictures: Path, cluster: str, tmp_path: Path) -> None:
-    if open_session(default_model())[1].name != "cpu":
+    if open_session(default_model())[1].is_cuda:
         pytest.skip("CUDA works here")
     said = run(
         str(pictures), *RAY[:2], "--output", "a.parquet", cwd=tmp_path, code=1, RAY_ADDRESS=cluster
@@ -249,6 +250,20 @@ def test_urls_on_a_cluster_without_their_gpus(
     urls = pa.array([f"file://{path}" for path in local["path"].to_pylist()])
     named = local.set_column(0, "path", urls).set_column(1, "path_bytes", urls.cast(pa.binary()))
     assert_same(tmp_path / "a.parquet", named)
+
+
+@pytest.mark.slow
+def test_openvino_in_every_actor(pictures: Path, local: pa.Table, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", exc_type=ImportError)
+    words = (str(pictures), *RAY, "--output", "a.parquet")
+    process = start(*words, "--device", "openvino", cwd=tmp_path)
+    wait_for_parts(tmp_path / "a.parquet", process, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    assert "ray: 2 × openvino, 1 thread each" in end(process, 130)
+    said = run(*words, "--resume", cwd=tmp_path, code=3)
+    assert "a.parquet.parts was begun with --device openvino, and goes on with it" in said
+    assert "ray: 2 × openvino" in said
+    assert_same(tmp_path / "a.parquet", local, within=1e-5)
 
 
 def test_no_cluster_at_the_address(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from alexnet_tk.inference import Record
 from alexnet_tk.prediction import formats
 from alexnet_tk.prediction.formats import AppendableFormat, WholeFormat, Written
 from alexnet_tk.prediction.plan import plan_file
+from alexnet_tk.progress import Progress
+from alexnet_tk.zoo import built_in_model
 from tests.cli.command import run as run_command
 
 PICTURES = 10
@@ -39,6 +41,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
     (folder / "pictures" / "notes.txt").write_text("ignored")
     (folder / "model.onnx").write_bytes(model_file.read_bytes())
     return folder
+
+
+class Said(Progress):
+    """A progress that records its messages."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +160,50 @@ def test_two_ways_of_computing_are_not_mixed(change: dict[str, Any], words: str,
     with pytest.raises(OutputError, match=words):
         predict("pictures/", output=output, resume=True)
     assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_auto_goes_on_where_an_output_was_begun(device: str, tmp_path: Path) -> None:
+    """Wherever it would begin one."""
+    pytest.importorskip("openvino", exc_type=ImportError)
+    output = tmp_path / "a.csv"
+    options: dict[str, Any] = {"model": built_in_model(), "batch_size": 4}
+    predict("pictures/", output=output, device=device, **options)
+    whole = output.read_bytes()
+    output.write_bytes(whole[: len(whole) // 2])
+    said = Said()
+    outcome = predict("pictures/", output=output, resume=True, progress=said, **options)
+    assert 0 < outcome.now.pictures < PICTURES
+    assert f"{output} was begun with --device {device}, and goes on with it" in said.lines
+    assert any(line.startswith(f"device: {device} (") for line in said.lines)
+    assert output.read_bytes() == whole
+
+
+@pytest.mark.parametrize(("begun", "asked"), [("cpu", "openvino"), ("openvino", "cpu")])
+def test_the_processors_two_runtimes_are_not_mixed(begun: str, asked: str, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", exc_type=ImportError)
+    output = tmp_path / "a.csv"
+    predict("pictures/", output=output, device=begun)
+    output.write_bytes(output.read_bytes()[:-20])
+    before = output.read_bytes()
+    words = f"made on {begun} and this run computes on {asked}, .*; give --device {begun} to go on"
+    with pytest.raises(OutputError, match=words):
+        predict("pictures/", output=output, device=asked, resume=True)
+    assert output.read_bytes() == before
+
+
+def test_bfloat16_is_not_mixed_with_float32(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", exc_type=ImportError)
+    output = tmp_path / "a.csv"
+    predict("pictures/", output=output, device="openvino")
+    plan = json.loads(plan_file(output).read_text())
+    assert (plan["device"], plan["arithmetic"]) == ("openvino", "exact")
+    plan_file(output).write_text(json.dumps(plan | {"arithmetic": "bf16"}))
+    output.write_bytes(output.read_bytes()[:-20])
+    with pytest.raises(
+        OutputError, match=r"made with bf16 arithmetic .* with exact; give --math fast to go on"
+    ):
+        predict("pictures/", output=output, device="openvino", resume=True)
 
 
 def test_math_changes_nothing_on_a_cpu(tmp_path: Path) -> None:
