@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -168,16 +169,28 @@ def _load() -> tuple[Any, Any]:
     try:
         with _LOADING, _without_reports():
             import openvino
-            from openvino.frontend import FrontEndManager
 
             # It makes its table of numpy's types when it first meets one, and two threads at once would wait
             # for each other for ever.
             _ = openvino.Tensor(np.zeros(1, np.uint8)).data
-        return openvino.Core(), FrontEndManager().load_by_framework("onnx")
+        return openvino.Core(), _reader()[1]
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error) or DeviceError(f"OpenVINO can't be loaded: {error}") from error
     except (ImportError, RuntimeError) as error:
         raise DeviceError(f"OpenVINO can't be loaded: {reason(error)}") from error
+
+
+@cache
+def _reader() -> tuple[Any, Any]:
+    """The manager of OpenVINO's readers, and the reader of ONNX files, kept for the life of the process.
+
+    Networks use the library of the reader that made them until they are freed; if it was unloaded before, as
+    with its last reader, the process crashes.
+    """
+    from openvino.frontend import FrontEndManager
+
+    manager = FrontEndManager()
+    return manager, manager.load_by_framework("onnx")
 
 
 @contextmanager
