@@ -167,13 +167,9 @@ def open_where_faster(path: Path, math: Math) -> OpenVinoSession:
 def _load() -> tuple[Any, Any]:
     """OpenVINO's core, and its reader of ONNX files."""
     try:
-        with _LOADING, _without_reports():
-            import openvino
-
-            # It makes its table of numpy's types when it first meets one, and two threads at once would wait
-            # for each other for ever.
-            _ = openvino.Tensor(np.zeros(1, np.uint8)).data
-        return openvino.Core(), _reader()[1]
+        with _LOADING:
+            core, _, reader = _loaded()
+        return core, reader
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error) or DeviceError(f"OpenVINO can't be loaded: {error}") from error
     except (ImportError, RuntimeError) as error:
@@ -181,16 +177,21 @@ def _load() -> tuple[Any, Any]:
 
 
 @cache
-def _reader() -> tuple[Any, Any]:
-    """The manager of OpenVINO's readers, and the reader of ONNX files, kept for the life of the process.
+def _loaded() -> tuple[Any, Any, Any]:
+    """OpenVINO's core, the manager of its readers and the reader of ONNX files, as long as the process lives.
 
-    Networks use the library of the reader that made them until they are freed; if it was unloaded before, as
-    with its last reader, the process crashes.
+    They hold libraries that networks use until they are freed: with a core for each session, every other
+    process that had opened a dozen of them crashed.
     """
-    from openvino.frontend import FrontEndManager
+    with _without_reports():
+        import openvino
+        from openvino.frontend import FrontEndManager
 
+        # It makes its table of numpy's types when it first meets one, and two threads at once would wait
+        # for each other for ever.
+        _ = openvino.Tensor(np.zeros(1, np.uint8)).data
     manager = FrontEndManager()
-    return manager, manager.load_by_framework("onnx")
+    return openvino.Core(), manager, manager.load_by_framework("onnx")
 
 
 @contextmanager
