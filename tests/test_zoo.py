@@ -17,6 +17,7 @@ NAMES = [
     "cifar-small",
     "fashion-mini",
     "own-pictures",
+    "photo-mini",
     "torchvision-alexnet",
 ]
 
