@@ -66,7 +66,7 @@ def test_benchmark_draws_a_table_of_80_columns(
     other = tmp_path / "other.onnx"
     other.write_bytes((folder / "model.onnx").read_bytes())
     words = ["benchmark", str(folder / "model.onnx"), str(folder / "images" / "Bag"), "--compare", str(other)]
-    done = run_here(*words, "--output", "a.json", cwd=tmp_path)
+    done = run_here(*words, "--device", "cpu", "--output", "a.json", cwd=tmp_path)
     table = [line for line in done.stdout.splitlines() if line.startswith("cpu")]
     assert [line.split()[1:3] for line in table] == [[m, b] for b in ("1", "8", "32") for m in ("A", "B")]
     assert all(len(line) <= 80 for line in done.stdout.splitlines()[:8])
