@@ -11,7 +11,7 @@ LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Ca
 Initialisation = Literal["paper", "he", "caffe", "authors"]
 ClassWeights = Literal["equal", "balanced"]  # "balanced": every class counts as much as any other
 Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
-TrainingPrecision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+TrainingPrecision = Literal["auto", "half", "fp32", "tf32", "bf16", "fp16"]
 
 # train
 Parallelism = Literal["data", "towers", "pipeline", "hybrid"]

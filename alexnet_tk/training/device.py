@@ -74,13 +74,20 @@ def autocast_dtype(precision: TrainingPrecision, device: torch.device) -> torch.
     """The precision of autocast, or None for float32.
 
     "auto" is half precision on CUDA only: bfloat16 where the device computes in it, and not by emulation.
+    "half" is the same, and bfloat16 on a CPU that has instructions for its products, too.
     """
-    if precision == "auto":
-        if device.type != "cuda":
-            return None
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float16
+    if precision in ("auto", "half"):
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            return torch.bfloat16 if native else torch.float16
+        return torch.bfloat16 if precision == "half" and _cpu_multiplies_bfloat16() else None
     return {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether x86-64 has such instructions; nothing was measured on others."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager

@@ -15,11 +15,13 @@ from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import BatchReader, PictureBatch
 from alexnet_tk.training.dataset import Dataset
 from alexnet_tk.training.device import device_errors
+from alexnet_tk.training.kept import kept
 from alexnet_tk.training.parallel import World
 from alexnet_tk.training.statistics import Statistics
 from alexnet_tk.training.trainer import Trainer
 
 MEASURED = 1.0  # seconds of steps, and at most as many of reading
+PATIENCE = 10.0  # seconds of a first step, from which on it is the only one
 # In a timed step, if the recipe's batch is not smaller. A step of 128 takes four times as long, and only 7 %
 # less for each picture (the full network).
 STEP_PICTURES = 32
@@ -104,10 +106,11 @@ def _seconds(recipe: Recipe, dataset: Dataset, statistics: Statistics, world: Wo
     with device_errors(world.device, recipe.train.batch_size):
         step = _step_of_blank_pictures(recipe, statistics, len(dataset.labels), batch)
         computing = _seconds_per_call(step, clock) / batch
-    reading = _seconds_per_picture(recipe, dataset, world.cores, clock)
+    first, later = _seconds_per_picture(recipe, dataset, statistics, world, clock)
+    epochs = _epochs(recipe, dataset)
     # On a CPU the same cores read and compute.
-    epoch = computing * (train + FORWARD * val) + reading * (train + val)
-    return _epochs(recipe, dataset) * epoch / world.size
+    reading = (first + (epochs - 1) * later) * (train + val)
+    return (epochs * computing * (train + FORWARD * val) + reading) / world.size
 
 
 def _epochs(recipe: Recipe, dataset: Dataset) -> int:
@@ -137,10 +140,10 @@ def _step_of_blank_pictures(
 
 
 def _seconds_per_call(function: Callable[[], object], clock: Clock) -> float:
-    """The mean of the calls in `MEASURED` seconds, without the first one, unless that one takes as long."""
+    """The mean of the calls in `MEASURED` seconds, without the first, unless that one takes far longer."""
     begun = clock()
-    function()  # gets memory, and the convolutions are planned
-    if (first := clock() - begun) >= MEASURED:
+    function()  # gets memory, and the convolutions are planned, which takes seconds in bfloat16
+    if (first := clock() - begun) >= PATIENCE:
         return first
     begun, calls, elapsed = clock(), 0, 0.0
     while elapsed < MEASURED:
@@ -149,14 +152,22 @@ def _seconds_per_call(function: Callable[[], object], clock: Clock) -> float:
     return elapsed / calls
 
 
-def _seconds_per_picture(recipe: Recipe, dataset: Dataset, threads: int, clock: Clock) -> float:
-    """The time in which that number of threads read a training picture, from all over the set."""
+def _seconds_per_picture(
+    recipe: Recipe, dataset: Dataset, statistics: Statistics, world: World, clock: Clock
+) -> tuple[float, float]:
+    """The time in which the cores read and crop a training picture in the first epoch, and in a later one."""
     count = len(dataset.train.targets)
+    split = kept(dataset, recipe.square.uncropped, world.memory).train
+    reader = BatchReader(split, recipe.square, threads=world.cores)
+    crop = EpochDraws.draw(recipe, 0, count, statistics).crop
     indices = np.linspace(0, count - 1, min(READ_PICTURES, count)).astype(np.int64)
-    reader = BatchReader(dataset.train, recipe.square.uncropped, threads=threads)
-    begun, read = clock(), 0
-    for batch in reader.batches(indices, 4, lambda picture, index: picture):
-        read += batch.global_size
-        if clock() - begun > MEASURED:
-            break
-    return (clock() - begun) / read
+
+    def seconds() -> float:
+        begun, read = clock(), 0
+        for batch in reader.batches(indices, 4, crop):
+            read += batch.global_size
+            if clock() - begun > MEASURED:
+                break
+        return (clock() - begun) / read
+
+    return seconds(), seconds()

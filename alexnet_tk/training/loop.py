@@ -19,6 +19,7 @@ from alexnet_tk.training.batches import PictureBatch
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.dataset import Dataset
 from alexnet_tk.training.device import choose_device, device_errors, device_line, tf32
+from alexnet_tk.training.kept import kept
 from alexnet_tk.training.metrics import Confusion, Figures, Tally
 from alexnet_tk.training.parallel import join_world
 from alexnet_tk.training.parallel.world import is_first
@@ -137,6 +138,7 @@ def train(
             return world.broadcast(lambda: Checkpoint.load(output))
 
         num_classes = len(dataset.labels)
+        dataset = kept(dataset, run.recipe.square.uncropped, world.memory)
         with device_errors(world.device, run.recipe.train.batch_size):
             trainer = Trainer(run.recipe, run.statistics, num_classes, world, parallel, compile)
         if state is not None:

@@ -75,11 +75,14 @@ class PackedSplit:
     source: Path
 
     def read(self, index: int, square: Square) -> NDArray[np.uint8]:
-        """The row itself where it is an array of the square's size, else decoded and scaled from it."""
+        """The row itself where that is the square, else decoded and scaled from it."""
         picture = self.picture(index)
-        if isinstance(picture, np.ndarray) and square.crop == square.resize == picture.shape[0]:
-            return picture
-        return images.load(picture, square)
+        return cast("NDArray[np.uint8]", picture) if self.stores(square) else images.load(picture, square)
+
+    def stores(self, square: Square) -> bool:
+        """Whether the rows are the pictures of this square, as they are."""
+        is_size = square.crop == square.resize == PACKED_SQUARE.crop
+        return is_size and not isinstance(self.pictures, JpegRows)
 
     def picture(self, index: int) -> images.Source:
         """The picture as it is stored, for `images.load`."""

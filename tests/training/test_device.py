@@ -44,7 +44,24 @@ def test_auto_takes_bfloat16_only_where_it_is_not_emulated(
         return including_emulation or not emulates
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
-    assert autocast_dtype("auto", CUDA) is expected
+    assert autocast_dtype("auto", CUDA) is autocast_dtype("half", CUDA) is expected
+    assert autocast_dtype("auto", torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_f": True, "avx512_bf16": False}, None),  # torch would compute in bfloat16, but slowly
+        ({"architecture": "aarch64"}, None),
+    ],
+)
+def test_half_takes_bfloat16_on_a_cpu_with_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], expected: torch.dtype | None
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert autocast_dtype("half", torch.device("cpu")) is expected
     assert autocast_dtype("auto", torch.device("cpu")) is None
 
 

@@ -58,7 +58,9 @@ class Pictures:
 
 
 class OneCore(World):
-    """Processes with one core each."""
+    """Processes with one core each, which keep no pictures unless they are given memory."""
+
+    memory: int | None = None  # type: ignore[assignment]
 
     @property
     def cores(self) -> int:
@@ -75,7 +77,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         return clock.takes(9 * batch, batch * recipe.network.image_size / 100)
 
     monkeypatch.setattr(forecasts, "_step_of_blank_pictures", step)
-    monkeypatch.setattr(forecasts, "MEASURED", 10_000.0)  # so that the first step is not counted
+    for name in ("MEASURED", "PATIENCE"):
+        monkeypatch.setattr(forecasts, name, 10_000.0)  # so that the first step is not counted
     return clock
 
 
@@ -122,15 +125,23 @@ def test_a_step_is_timed_for_a_second_after_the_first() -> None:
     clock = Clock()
     assert forecasts._seconds_per_call(clock.takes(0.9, 0.3), clock) == pytest.approx(0.3)
     assert forecasts._seconds_per_call(clock.takes(0.9, 0.5, 0.1, 0.6, 100), clock) == pytest.approx(0.4)
-    assert forecasts._seconds_per_call(clock.takes(7, 3), clock) == pytest.approx(7)
+    assert forecasts._seconds_per_call(clock.takes(7, 3), clock) == pytest.approx(3)
+    assert forecasts._seconds_per_call(clock.takes(12, 3), clock) == pytest.approx(12)
 
 
-def test_pictures_all_over_the_set_are_read_for_a_second() -> None:
-    clock = Clock()
+@pytest.mark.parametrize("memory", [None, 10**12])
+def test_pictures_all_over_the_set_are_read_for_a_second(memory: int | None) -> None:
+    """Pictures that are kept take no time in later epochs."""
+    clock, world = Clock(), OneCore()
+    world.memory = memory
     pictures = Pictures(100_000, clock)
     data = Dataset(pictures, pictures, list("abcdefghij"))
-    assert forecasts._seconds_per_picture(Recipe(), data, 1, clock) == pytest.approx(0.01, rel=0.3)
-    assert (len(pictures.indices), min(pictures.indices), max(pictures.indices)) == (64, 0, 99_999)
+    recipe = Recipe().override("network.image_size=64", "preprocess.resize=70")
+    first, later = forecasts._seconds_per_picture(recipe, data, STATISTICS, world, clock)
+    assert first == pytest.approx(0.01, rel=0.3)
+    assert later == (first if memory is None else 0)
+    assert len(pictures.indices) == (128 if memory is None else 64)
+    assert (min(pictures.indices), max(pictures.indices)) == (0, 99_999)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +173,8 @@ def test_it_leaves_no_trace(
     monkeypatch: pytest.MonkeyPatch, tiny: tuple[str, ...], extra: tuple[str, ...]
 ) -> None:
     """With a network that is really trained; a default's epochs are a word there."""
-    monkeypatch.setattr(forecasts, "MEASURED", 0.0)
+    for name in ("MEASURED", "PATIENCE"):
+        monkeypatch.setattr(forecasts, name, 0.0)
     recipe = zoo.recipe("own-pictures").override(*tiny, *extra, "train.batch_size=4", "train.epochs=auto")
     pictures, stopped = Pictures(30, Clock()), Clock()
     data = Dataset(pictures, pictures, list("abcdefghij"))
@@ -176,7 +188,8 @@ def test_train_says_it_of_a_new_run_without_a_recipe(
     pictures: Path, tmp_path: Path, tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it begins; and its weights are those of a run that does not say it."""
-    monkeypatch.setattr(forecasts, "MEASURED", 0.0)
+    for name in ("MEASURED", "PATIENCE"):
+        monkeypatch.setattr(forecasts, name, 0.0)
     settings = (*tiny, "train.batch_size=4")
     first, second = tmp_path / "first.pt", tmp_path / "second.pt"
     weights = []

@@ -20,7 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from alexnet_tk.errors import TrainingError
-from alexnet_tk.machine import usable_cores
+from alexnet_tk.machine import usable_cores, usable_memory
 
 T = TypeVar("T")
 PEER_ENDED = "another process of this run has ended"
@@ -43,7 +43,17 @@ class World:
     @property
     def cores(self) -> int:
         """This process's share of the cores that the run's processes on this machine may use."""
-        return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        return max(1, usable_cores() // self._processes_here)
+
+    @property
+    def memory(self) -> int | None:
+        """This process's share of the memory that they may use, in bytes; None if it is unknown."""
+        memory = usable_memory()
+        return None if memory is None else memory // self._processes_here
+
+    @property
+    def _processes_here(self) -> int:
+        return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     @property
     def is_first(self) -> bool:
