@@ -65,6 +65,9 @@ class Classifier:
     outputs
         of such a model with several outputs: the name of the one with a number for each label; None: the one
         of the right size, by its name where several are
+    latency
+        answer each picture as early as possible, alone and on all cores, where a program waits for it; a
+        folder takes longer than with a batch on each core
 
     Raises
     ------
@@ -87,12 +90,13 @@ class Classifier:
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         preprocess: str | GivenPreprocess | None = None,
         outputs: str | None = None,
+        latency: bool = False,
     ) -> None:
         self._outputs = outputs
         if isinstance(model, Model):
             self.model = model
         elif labels is None and preprocess is None and outputs is None:
-            self.model = open_model(Path(model), device, math)
+            self.model = open_model(Path(model), device, math, latency)
         elif labels is None or preprocess is None:
             raise UsageError(
                 "--labels and --preprocess go together: a model from elsewhere needs both, as does --outputs"
@@ -100,7 +104,7 @@ class Classifier:
         else:
             names = read_labels(Path(labels)) if isinstance(labels, (str, os.PathLike)) else list(labels)
             read = read_preprocess(preprocess) if isinstance(preprocess, str) else preprocess
-            self.model = open_other_model(Path(model), device, names, read, math, outputs)
+            self.model = open_other_model(Path(model), device, names, read, math, outputs, latency)
 
     @property
     def device(self) -> Device:

@@ -132,7 +132,7 @@ class Model:
         return f"{self.device.name} has no memory left for {counted(count, 'picture')} at once; {cure}"
 
 
-def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
+def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: bool = False) -> Model:
     """Open an exported file.
 
     Parameters
@@ -145,6 +145,8 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
         machine, "cuda:all": that or an error
     math
         "exact", or "fast": products of float32 may be in TF32 on CUDA, in bfloat16 in OpenVINO
+    latency
+        compute a batch on all usable cores, and not one on each
 
     Raises
     ------
@@ -156,7 +158,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact") -> Model:
         OpenVINO was asked for and is not installed
 
     """
-    sessions, chosen = open_sessions(path, device, math)
+    sessions, chosen = open_sessions(path, device, math, latency=latency)
     session = sessions[0]
     try:
         metadata = {key: json.loads(value) for key, value in own_metadata(session).items()}

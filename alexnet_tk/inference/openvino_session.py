@@ -75,6 +75,8 @@ class _Compiled:
 class OpenVinoSession:
     """An ONNX file on the processor: as many runs at once as there are usable cores, each on one of them.
 
+    For `latency` it is one run at a time, on all of them.
+
     A network is compiled for a shape when that is first seen. After `SHAPES` of them, one more is compiled
     that takes any, and is some percent slower.
 
@@ -87,7 +89,7 @@ class OpenVinoSession:
 
     """
 
-    def __init__(self, path: Path, math: Math = "exact") -> None:
+    def __init__(self, path: Path, math: Math = "exact", latency: bool = False) -> None:
         self._core, frontend = _load()
         has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         try:
@@ -104,6 +106,8 @@ class OpenVinoSession:
         # For what is left of float32 in an int8 file, bfloat16 was measured to be no faster.
         gains = has_bfloat16 and own_metadata(self).get("precision") != '"int8"'
         self.arithmetic: Arithmetic = "bf16" if math == "fast" and gains else "exact"
+        self._cores = usable_cores()
+        self._runs = 1 if latency else self._cores
         self._compiled: dict[tuple[int, ...] | None, _Compiled] = {}
         self._compiling = Lock()
 
@@ -139,24 +143,23 @@ class OpenVinoSession:
             return self._compiled.get(shape) or self._compiled[None]
 
     def _compile(self, shape: Any) -> _Compiled:
-        cores = usable_cores()
         self._model.reshape([each if isinstance(each, int) else -1 for each in shape])
         settings = {
             # Left to itself it computes float32 in bfloat16 on processors that have it.
             "INFERENCE_PRECISION_HINT": "bf16" if self.arithmetic == "bf16" else "f32",
-            "NUM_STREAMS": cores,
-            "INFERENCE_NUM_THREADS": cores,
+            "NUM_STREAMS": self._runs,
+            "INFERENCE_NUM_THREADS": self._cores,
             "ENABLE_HYPER_THREADING": True,  # `usable_cores` counts threads of the processor
             "ENABLE_CPU_PINNING": False,  # the workers that decode share the cores with it
         }
         return _Compiled(self._core.compile_model(self._model, "CPU", settings))
 
 
-def open_where_faster(path: Path, math: Math) -> OpenVinoSession:
+def open_where_faster(path: Path, math: Math, latency: bool = False) -> OpenVinoSession:
     """As `OpenVinoSession`, and raises `DeviceError` where ONNX Runtime is not known to be slower."""
     if platform.machine() not in MEASURED_ON:
         raise DeviceError(f"OpenVINO was not measured on {platform.machine()}")
-    session = OpenVinoSession(path, math)
+    session = OpenVinoSession(path, math, latency)
     own = own_metadata(session)
     form = tuple(own.get(key, "").strip('"') for key in ("precision", "lrn"))
     if form not in FASTER:

@@ -109,6 +109,7 @@ def open_other_model(
     given: GivenPreprocess,
     math: Math = "exact",
     output: str | None = None,
+    latency: bool = False,
 ) -> Model:
     """Open a classifier that another tool made.
 
@@ -125,7 +126,9 @@ def open_other_model(
         as `open_sessions`
 
     """
-    sessions, chosen = open_sessions(path, device, math, given.preprocess.crop, is_ours=False)
+    sessions, chosen = open_sessions(
+        path, device, math, given.preprocess.crop, is_ours=False, latency=latency
+    )
     session = sessions[0]
     if own_metadata(session):
         raise ModelError(f"{path} has its own labels and preprocessing; leave out --labels and --preprocess")

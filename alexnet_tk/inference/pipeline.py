@@ -122,13 +122,15 @@ def one_by_one(batches: Answers[list[Result]]) -> Answers[Result]:
 
 
 def choose_batch_size(model: Model, pictures: int | None, workers: int) -> int:
-    """The batch size that the file demands, else up to 32 on a CPU and 128 on CUDA.
+    """The batch size that the file demands, else 1 for latency, else up to 32 on a CPU and 128 on CUDA.
 
     It is smaller where the batches of all workers would take more than half of the memory that this
     process may use, and where that lets the last worker finish earlier.
     """
     if model.batch is not None:
         return model.batch
+    if model.device.latency:
+        return 1
     largest = CUDA_BATCH_SIZE if model.device.is_cuda else CPU_BATCH_SIZE
     if (memory := usable_memory()) is not None:
         largest = min(largest, memory // 2 // (workers * PICTURE_BYTES * model.image_size**2))

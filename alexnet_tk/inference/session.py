@@ -13,6 +13,7 @@ from alexnet_tk.files import model_placeholder
 from alexnet_tk.inference.cuda import open_on_cuda
 from alexnet_tk.inference.openvino_session import OpenVinoSession, open_where_faster
 from alexnet_tk.inference.runtime import create_session
+from alexnet_tk.machine import usable_cores
 
 RUNS_IN_FLIGHT = 2  # on each GPU, so that one batch is copied while another is computed
 
@@ -27,6 +28,7 @@ class Device:
     name: str
     why: str
     arithmetic: Arithmetic = "exact"
+    latency: bool = False  # whether a processor computes one batch on all of its cores
 
     @property
     def is_cuda(self) -> bool:
@@ -40,8 +42,8 @@ class Device:
 
     @property
     def runs(self) -> int:
-        """How many runs of the network it is given at once; 0 on a processor: each core has its own."""
-        return RUNS_IN_FLIGHT * self.gpus
+        """How many runs of the network it is given at once; 0 on a processor whose cores have one each."""
+        return 1 if self.latency and not self.is_cuda else RUNS_IN_FLIGHT * self.gpus
 
     @property
     def prepares_shapes(self) -> bool:
@@ -59,7 +61,13 @@ class Device:
 
 
 def open_session(
-    path: Path, device: str = "auto", math: Math = "exact", side: int = 0, *, is_ours: bool = True
+    path: Path,
+    device: str = "auto",
+    math: Math = "exact",
+    side: int = 0,
+    *,
+    is_ours: bool = True,
+    latency: bool = False,
 ) -> tuple[ort.InferenceSession | OpenVinoSession, Device]:
     """A session of an ONNX file, and where it computes.
 
@@ -76,6 +84,8 @@ def open_session(
         of a picture, pixels, for a file that leaves it open
     is_ours
         whether `export` wrote the file: with others OpenVINO was not measured
+    latency
+        compute a batch on all usable cores, and not one on each
 
     Raises
     ------
@@ -98,31 +108,32 @@ def open_session(
     check_device(device, math)
     why = "asked for"
     if device == "openvino":
-        opened = OpenVinoSession(path, math)
-        return opened, Device(device, why, opened.arithmetic)
+        opened = OpenVinoSession(path, math, latency)
+        return opened, Device(device, why, opened.arithmetic, latency)
     if device != "cpu":
         index = int(device.partition(":")[2] or 0)
         try:
             session, arithmetic = open_on_cuda(path, index, math, side)
-            return session, Device(f"cuda:{index}", "CUDA works" if device == "auto" else why, arithmetic)
+            why = "CUDA works" if device == "auto" else why
+            return session, Device(f"cuda:{index}", why, arithmetic, latency)
         except DeviceError as error:
             why = str(error)
     if device == "auto" and is_ours:
         try:
-            opened = open_where_faster(path, math)
+            opened = open_where_faster(path, math, latency)
             faster = "OpenVINO is faster than ONNX Runtime with such files"
-            return opened, Device("openvino", f"{why}; {faster}", opened.arithmetic)
+            return opened, Device("openvino", f"{why}; {faster}", opened.arithmetic, latency)
         except DeviceError as error:
             why = f"{why}; {error}"
         except (MissingExtraError, ModelError):  # ONNX Runtime says what is wrong with a file
             pass
     options = ort.SessionOptions()
-    # One thread for each run of the session: there are as many workers that call it as cores.
-    options.intra_op_num_threads = 1
+    # One thread for each run of the session where as many workers call it as there are cores.
+    options.intra_op_num_threads = usable_cores() if latency else 1
     session = create_session(path, options, ["CPUExecutionProvider"])  # raises if the file is at fault
     if device not in ("auto", "cpu"):
         raise DeviceError(f"--device {device}: {why}; --device cpu works everywhere")
-    return session, Device("cpu", why)
+    return session, Device("cpu", why, latency=latency)
 
 
 def check_device(device: str, math: Math) -> None:

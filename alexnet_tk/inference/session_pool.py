@@ -44,7 +44,13 @@ class SessionPool:
 
 
 def open_sessions(
-    path: Path, device: str = "auto", math: Math = "exact", side: int = 0, *, is_ours: bool = True
+    path: Path,
+    device: str = "auto",
+    math: Math = "exact",
+    side: int = 0,
+    *,
+    is_ours: bool = True,
+    latency: bool = False,
 ) -> tuple[list[ort.InferenceSession | OpenVinoSession], Device]:
     """The sessions of an ONNX file, one unless the device is "cuda:all", and where they compute.
 
@@ -59,9 +65,11 @@ def open_sessions(
 
     """
     if device != ALL_GPUS:
-        session, chosen = open_session(path, device, math, side, is_ours=is_ours)
+        session, chosen = open_session(path, device, math, side, is_ours=is_ours, latency=latency)
         return [session], chosen
-    opened = [open_session(path, f"cuda:{number}", math, side) for number in range(count_gpus())]
+    opened = [
+        open_session(path, f"cuda:{number}", math, side, latency=latency) for number in range(count_gpus())
+    ]
     sessions, devices = zip(*opened, strict=True)
     return list(sessions), replace(devices[0], name=", ".join(each.name for each in devices))
 

@@ -33,7 +33,8 @@ class KeptSplit:
         if not self._is_kept[index]:
             self._pictures[index] = self._split.read(index, square)
             self._is_kept[index] = True
-        return self._pictures[index]
+        picture: NDArray[np.uint8] = self._pictures[index]
+        return picture
 
     def name(self, index: int) -> str:
         """That of the split."""

@@ -369,6 +369,28 @@ def test_batches_suit_pictures_workers_and_memory(
     assert classifier.batch_size(None, 4) == 32
 
 
+def test_for_latency_pictures_are_answered_alone_one_at_a_time(
+    model_file: Path, classifier: Classifier, mixed: list[str], one_by_one: list[Record]
+) -> None:
+    class Alone(Watched):
+        running = 0
+
+        def run(self, outputs: list[str], inputs: dict[str, NDArray[np.uint8]]) -> Any:
+            self.running += 1
+            time.sleep(0.001)  # long enough for another worker's run to begin
+            assert self.running == 1
+            answers = super().run(outputs, inputs)
+            self.running -= 1
+            return answers
+
+    model = open_model(model_file, "cpu", latency=True)
+    session = Alone(model.session)
+    records = list(Classifier(replace(model, session=session)).classify(mixed, 3, workers=4))
+    assert_same(records, one_by_one)
+    assert set(session.shapes) == {(1, 8, 8, 3)}
+    assert Classifier(model_file, "cpu", latency=True).batch_size(1_000) == 1
+
+
 def test_batches_on_cuda_are_larger(as_on_cuda: tuple[Classifier, Watched]) -> None:
     assert as_on_cuda[0].batch_size(None, 2) == 128
     assert as_on_cuda[0].batch_size(100, 2) == 100

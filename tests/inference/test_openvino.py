@@ -20,6 +20,7 @@ from alexnet_tk.evaluation import evaluate
 from alexnet_tk.inference import Classifier, openvino_session
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.inference.openvino_session import OpenVinoSession
+from alexnet_tk.inference.session import open_session
 from alexnet_tk.model_files import open_models
 
 pytest.importorskip("openvino", exc_type=ImportError)
@@ -104,6 +105,17 @@ def test_as_many_streams_as_usable_cores(model_file: Path, monkeypatch: pytest.M
         network = session._compiled[4, 8, 8, 3]._network
         assert network.get_property("NUM_STREAMS") == cores
         assert network.get_property("INFERENCE_NUM_THREADS") == cores
+
+
+def test_for_latency_one_stream_has_all_cores(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_session, "usable_cores", lambda: 2)
+    session, device = open_session(model_file, "openvino", latency=True)
+    assert isinstance(session, OpenVinoSession)
+    session.prepare((1, 8, 8, 3))
+    network = session._compiled[1, 8, 8, 3]._network
+    assert network.get_property("NUM_STREAMS") == 1
+    assert network.get_property("INFERENCE_NUM_THREADS") == 2
+    assert device.runs == 1
 
 
 def test_threads_that_are_the_first_to_run_do_not_wait_for_each_other_for_ever(model_file: Path) -> None:

@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError, UsageError
+from alexnet_tk.inference import session as sessions
 from alexnet_tk.inference.cuda import arithmetic
 from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.session import open_session
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,16 @@ def test_tf32_is_for_cuda_where_it_is_allowed_or_products_are_half(
     device: str, math: Math, half: bool, expected: str
 ) -> None:
     assert arithmetic(device, math, half) == expected
+
+
+def test_for_latency_one_run_has_all_cores(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise as many runs as there are cores have one each."""
+    monkeypatch.setattr(sessions, "usable_cores", lambda: 3)
+    for latency, threads, runs in ((True, 3, 1), (False, 1, 0)):
+        session, device = open_session(model_file, "cpu", latency=latency)
+        assert isinstance(session, ort.InferenceSession)
+        assert session.get_session_options().intra_op_num_threads == threads
+        assert device.runs == runs
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])

@@ -60,7 +60,7 @@ class Pictures:
 class OneCore(World):
     """Processes with one core each, which keep no pictures unless they are given memory."""
 
-    memory: int | None = None  # type: ignore[assignment]
+    memory: int | None = None
 
     @property
     def cores(self) -> int:
