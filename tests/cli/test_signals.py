@@ -17,7 +17,11 @@ from tests.conftest import TINY
 
 @pytest.mark.parametrize(
     ("device", "number", "code"),
-    [("cpu", signal.SIGINT, 130), ("cpu", signal.SIGTERM, 143), ("openvino", signal.SIGINT, 130)],
+    [
+        (device, number, code)
+        for device in ("cpu", "openvino")
+        for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143))
+    ],
 )
 def test_a_signal_keeps_what_was_finished(
     folder: Path, tmp_path: Path, device: str, number: signal.Signals, code: int

@@ -29,9 +29,11 @@ Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
 SPOILT = {"missing": "no such file", "empty": "empty file", "text": "not a picture", "truncated": "truncated"}
 
 
-@pytest.fixture(scope="module")
-def classifier(model_file: Path) -> Classifier:
-    return Classifier(model_file, "cpu")
+@pytest.fixture(scope="module", params=["cpu", "openvino"])
+def classifier(model_file: Path, request: pytest.FixtureRequest) -> Classifier:
+    if request.param == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
+    return Classifier(model_file, request.param)
 
 
 @pytest.fixture(scope="module")

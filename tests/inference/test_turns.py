@@ -52,7 +52,9 @@ def classifier(session: Slow, device: str) -> Classifier:
     return Classifier(Model(session, Device(device, "a test"), LABELS, preprocess, graph_input, None, {}))
 
 
-@pytest.mark.parametrize(("device", "at_once"), [("cpu", 5), ("cuda:0", 2), ("cuda:0, cuda:3", 4)])
+@pytest.mark.parametrize(
+    ("device", "at_once"), [("cpu", 5), ("openvino", 5), ("cuda:0", 2), ("cuda:0, cuda:3", 4)]
+)
 def test_a_gpu_is_given_two_batches_at_a_time(device: str, at_once: int) -> None:
     session = Slow(gathers=at_once)
     records = list(classifier(session, device).classify(PICTURES, batch_size=4, workers=5))
@@ -60,7 +62,7 @@ def test_a_gpu_is_given_two_batches_at_a_time(device: str, at_once: int) -> None
     assert session.most == at_once
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+@pytest.mark.parametrize("device", ["cpu", "openvino", "cuda:0"])
 def test_the_callers_thread_neither_runs_nor_ranks(device: str) -> None:
     session, seen = Slow(), set[threading.Thread]()
 
@@ -74,7 +76,7 @@ def test_the_callers_thread_neither_runs_nor_ranks(device: str) -> None:
     assert seen
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda:0", "cuda:0, cuda:1"])
+@pytest.mark.parametrize("device", ["cpu", "openvino", "cuda:0", "cuda:0, cuda:1"])
 def test_an_error_comes_after_the_batches_before_it(device: str) -> None:
     before = set(threading.enumerate())
     records = classifier(Slow(fails_at=22), device).classify(PICTURES, batch_size=4, workers=2)
