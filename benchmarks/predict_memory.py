@@ -2,8 +2,8 @@
 
     python benchmarks/predict_memory.py [--many 50000]
 
-The built-in pictures, and links to them, answered by the built-in model; the largest resident set is told by
-the system.
+The built-in pictures, and links to them, answered by the built-in model in ONNX Runtime on the CPU and,
+where it is installed, in OpenVINO; the largest resident set is told by the system.
 """
 
 import argparse
@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from alexnet_tk.inference import find
@@ -48,16 +50,15 @@ def main() -> None:
             folder.mkdir()
             for number in range(count):
                 (folder / f"{number:07}.png").symlink_to(pictures[number % len(pictures)])
-        for title, options in (("answers", ()), ("answers and a page", ("--report", f"{name}/page.html"))):
-            few, more = (
-                peak(Path(name) / str(count), *options, *(("--overwrite",) if options else ()))
-                for count in (FEW, many)
-            )
+        devices = ["cpu", *(["openvino"] if find_spec("openvino") else [])]
+        kinds = {"answers": [], "answers and a page": ["--report", f"{name}/page.html", "--overwrite"]}
+        for device, (title, options) in product(devices, kinds.items()):
+            few, more = (peak(Path(name) / str(count), "--device", device, *options) for count in (FEW, many))
             print(
-                f"{title:20} {FEW:,} pictures {few / 1e6:6.1f} MB   {many:,} pictures {more / 1e6:6.1f} MB",
-                end="",
+                f"{device + ', ' + title:30} {FEW:,} pictures {few / 1e6:6.1f} MB   "
+                f"{many:,} pictures {more / 1e6:6.1f} MB   {(more - few) / 1e6:+.1f} MB",
+                flush=True,
             )
-            print(f"   {(more - few) / 1e6:+.1f} MB")
 
 
 if __name__ == "__main__":

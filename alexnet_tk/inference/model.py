@@ -5,6 +5,7 @@ This module also holds the names that exporting/graph.py writes and prediction r
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
 from alexnet_tk.inference.cuda import is_half
-from alexnet_tk.inference.openvino_session import OpenVinoSession
+from alexnet_tk.inference.openvino_session import OpenVinoSession, can_be_faster
 from alexnet_tk.inference.pinned import pinned
 from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
 from alexnet_tk.inference.session import Device
@@ -99,6 +100,24 @@ class Model:
     def is_half(self) -> bool:
         """Whether its products are computed in half precision."""
         return is_half(self.metadata.get("precision"), self.input.type)
+
+    @property
+    def faster(self) -> tuple[str, ...]:
+        """What would make a file of ours faster on this processor, in words; measured: docs/benchmarks.md."""
+        if self.device.is_cuda or "precision" not in self.metadata:
+            return ()
+        ways = []
+        if self.device.name == "cpu" and can_be_faster() and find_spec("openvino") is None:
+            ways.append("`pip install openvino`")
+        # ONNX Runtime's own LRN takes a power of every element; to rewrite it when the file is opened costs
+        # more than three hundred pictures gain.
+        lrn = self.metadata.get("network", {}).get("lrn", {})
+        is_native = self.metadata.get("lrn") == "native" and lrn.get("enabled", True)
+        if self.device.name == "cpu" and is_native:
+            ways.append("a file of --lrn decomposed")
+        if self.metadata["precision"] != "int8":
+            ways.append("a file of --precision int8 --lrn decomposed")
+        return tuple(ways)
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""

@@ -80,7 +80,7 @@ def answer(
     size = max(1, views // crops)  # pictures of a batch
     model.prepare(size * crops)
     runs = model.device.runs
-    speed = Speed(workers, views, runs, model.metadata.get("precision"))
+    speed = Speed(workers, views, runs, model.faster)
     batches = enumerate(in_batches(pictures, size))
     turns = Semaphore(runs or workers)
 

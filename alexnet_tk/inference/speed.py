@@ -13,7 +13,7 @@ class Speed:
     workers: int
     batch_size: int
     runs: int = 0  # of the network at once, on GPUs, while the workers read and decode; 0: on a CPU
-    precision: str | None = None  # of the ONNX file, where it says
+    faster: tuple[str, ...] = ()  # what would make the network faster on a CPU, in words
     read: float = 0.0
     decode: float = 0.0
     infer: float = 0.0
@@ -42,8 +42,7 @@ class Speed:
         if self.bound() == "infer":
             if self.runs:
                 return "a larger --batch-size, or a file of --precision fp16"
-            int8 = "" if self.precision in ("int8", None) else "a file of --precision int8 --lrn decomposed, "
-            return f"{int8}more cores or a GPU"
+            return f"{', '.join([*self.faster, 'more cores'])} or a GPU"
         return {
             "read": "a faster disk, or more --workers",
             "decode": "more cores, or smaller pictures",

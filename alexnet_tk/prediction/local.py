@@ -42,7 +42,7 @@ class LocalRun:
         self.thumbnails = thumbnails
         self.totals = Totals()
         self.seconds = 0.0
-        self.speed = Speed(self.workers, self.batch_size, classifier.device.runs, classifier.precision)
+        self.speed = Speed(self.workers, self.batch_size, classifier.device.runs, classifier.model.faster)
 
     def write_records(
         self,

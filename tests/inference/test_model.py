@@ -64,6 +64,35 @@ def test_what_preprocessing_the_file_names_is_read(
     assert (model.preprocess.channel_order, model.preprocess.mean) == ("BGR", (1.0, 2.5, 3.0))
 
 
+@pytest.mark.parametrize(
+    ("device", "says", "installed", "expected"),
+    [
+        ("cpu", {"precision": "fp32", "lrn": "native"}, True, ["--lrn decomposed", "int8 --lrn decomposed"]),
+        ("cpu", {"precision": "fp32", "lrn": "decomposed"}, True, ["int8 --lrn decomposed"]),
+        ("cpu", {"precision": "int8", "lrn": "native"}, True, ["--lrn decomposed"]),
+        ("cpu", {"precision": "int8", "lrn": "decomposed"}, True, []),
+        ("cpu", {"precision": "int8", "lrn": "decomposed"}, False, ["`pip install openvino`"]),
+        ("cpu", {"precision": "int8", "lrn": "native", "network": {"lrn": {"enabled": False}}}, True, []),
+        ("cpu", {}, False, []),  # made elsewhere, or by an early version
+        ("openvino", {"precision": "fp32", "lrn": "native"}, True, ["int8 --lrn decomposed"]),
+        ("cuda:0", {"precision": "fp32", "lrn": "native"}, False, []),
+    ],
+)
+def test_what_would_make_it_faster(
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    says: dict[str, Any],
+    installed: bool,
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("alexnet_tk.inference.model.find_spec", lambda name: object() if installed else None)
+    model = replace(open_model(model_file, "cpu"), device=Device(device, "a test"), metadata=says)
+    assert len(model.faster) == len(expected)
+    assert all(way.endswith(words) for way, words in zip(model.faster, expected, strict=True))
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     assert "does not exist" in refusal(tmp_path / "model.onnx")
 
