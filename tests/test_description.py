@@ -57,7 +57,7 @@ def test_the_built_in_file() -> None:
     found = describe(zoo.default_model())
     assert (found.kind, found.labels[0]) == ("ONNX file", "Ankle boot")
     assert found.network == zoo.recipe("fashion-mini").network
-    assert (found.facts["precision"], found.facts["lrn"]) == ("fp32", "native")
+    assert (found.facts["precision"], found.facts["lrn"]) == ("fp32", "decomposed")
     assert found.facts["verification"]["largest_difference"] <= 1e-5
     assert found.size <= 6_000_000
 
