@@ -113,6 +113,8 @@ def _describe_onnx_file(path: Path) -> Description:
         "input": model.input.type.removeprefix("tensor(").removesuffix(")"),
         "batch_size": model.batch or "any",
     }
+    if model.features is not None:
+        facts["features"] = model.features
     facts |= {key: model.metadata[key] for key in ONNX_FACTS if model.metadata.get(key) is not None}
     return Description("ONNX file", path.stat().st_size, sha256(path), network, model.labels, facts)
 

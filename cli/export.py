@@ -35,6 +35,10 @@ def export(
     input: Annotated[
         InputKind, typer.Option(help="uint8 pictures, or normalised float32 (batch, 3, S, S).")
     ] = "uint8",
+    features: Annotated[
+        bool,
+        typer.Option("--features", help="Give the last hidden layer, too, for `alexnet-tk features`."),
+    ] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -49,6 +53,7 @@ def export(
             precision=precision,
             lrn=lrn,
             input=input,
+            features=features,
             calibrate=calibrate,
             verify_on=verify_on,
             overwrite=overwrite,

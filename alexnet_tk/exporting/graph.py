@@ -12,7 +12,7 @@ import torch
 from alexnet_tk.choices import InputKind, LrnForm, Precision
 from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting.lrn import translation_table
-from alexnet_tk.inference.model import INPUT_NAME, OUTPUT_NAME
+from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from alexnet_tk.network.alexnet import TensorClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -26,6 +26,7 @@ class Variant:
     precision: Precision = "fp32"
     lrn: LrnForm = "native"
     input: InputKind = "uint8"
+    features: bool = False
 
 
 def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
@@ -33,6 +34,7 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
 
     Input: `image`, uint8 (batch, S, S, 3) or float32 (batch, 3, S, S).
     Output: `probabilities`, float32 (batch, classes).
+    Output where it is asked for: `features`, float32 (batch, units of the last hidden layer).
 
     Raises
     ------
@@ -64,11 +66,25 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
     assert program is not None
     model = program.model_proto
     _remove_origins(model)
+    if variant.features:
+        add_features(model)
     if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
         raise ExportError(
             "the network is larger than 2 GB, more than one ONNX file can hold; use a smaller network.hidden"
         )
     return model
+
+
+def add_features(model: onnx.ModelProto) -> None:
+    """Make what f8 reads, the last hidden layer's activations after ReLU, a second output in float32."""
+    weight = next(each for each in model.graph.initializer if each.name == "alexnet.f8.weight")
+    f8 = next(node for node in model.graph.node if weight.name in node.input)
+    float32 = onnx.TensorProto.FLOAT
+    model.graph.node.append(
+        onnx.helper.make_node("Cast", f8.input[:1], [FEATURES_NAME], name="node_features", to=float32)
+    )
+    shape = [model.graph.output[0].type.tensor_type.shape.dim[0].dim_param, weight.dims[1]]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES_NAME, float32, shape))
 
 
 def _remove_origins(model: onnx.ModelProto) -> None:

@@ -4,7 +4,6 @@ The output gets its name only after ONNX Runtime and torch have answered alike.
 """
 
 import json
-from dataclasses import asdict
 from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
@@ -33,6 +32,7 @@ def export(
     precision: Precision = "fp32",
     lrn: LrnForm = "native",
     input: InputKind = "uint8",
+    features: bool = False,
     calibrate: str | PathLike[str] | None = None,
     verify_on: str | PathLike[str] | None = None,
     overwrite: bool = False,
@@ -52,6 +52,8 @@ def export(
         "native": one `LRN` node for each normalisation; "decomposed": operators that every runtime has
     input
         "uint8": pictures (batch, S, S, 3); "float": normalised float32 (batch, 3, S, S)
+    features
+        give the last hidden layer's activations as a second output, as `alexnet-tk features` reads it
     calibrate
         for "int8", a folder of pictures like those that the network will classify; None: the built-in ones,
         if the network was trained on them
@@ -85,7 +87,7 @@ def export(
     loaded = Checkpoint.load(checkpoint)
     output = checkpoint.with_suffix(".onnx") if output is None else Path(output)
     refuse_existing(output, overwrite, source=[checkpoint])
-    variant = Variant(precision, lrn, input)
+    variant = Variant(precision, lrn, input, features)
     calibration = _calibration_pictures(loaded, variant, calibrate)
     pictures = _verification_pictures(loaded, variant, calibrate if verify_on is None else verify_on)
     with replacing(output) as part:
@@ -149,7 +151,7 @@ def _metadata(
         "precision": variant.precision,
         "lrn": variant.lrn,
         "calibration": calibration and {"pictures": len(calibration.pixels), "source": calibration.source},
-        "verification": asdict(verification),
+        "verification": verification.to_dict(),
         "temperature": checkpoint.temperature,
         "checkpoint_sha256": checkpoint_sha256,
     }

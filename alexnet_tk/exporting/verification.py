@@ -1,8 +1,10 @@
 """Comparison of an exported file's answers with those of its checkpoint."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from alexnet_tk.choices import Precision
 from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting.graph import Variant
 from alexnet_tk.exporting.pictures import Pictures
-from alexnet_tk.inference.model import OUTPUT_NAME, Input
+from alexnet_tk.inference.model import FEATURES_NAME, OUTPUT_NAME, Input
 from alexnet_tk.inference.session import open_session
 from alexnet_tk.progress import Progress
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -31,14 +33,15 @@ class Tolerance:
     max_difference: float  # of a probability
     min_top1_agreement: float
     min_top5_agreement: float
+    max_feature_difference: float  # relative, as `Verification` has it
 
 
 # float32 differs by rounding only. Half precision and integers change probabilities, but may seldom
-# change the most probable label.
+# change the most probable label; how far they move features is only told.
 TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(MAX_SINGLES, 1e-5, 0.0, 0.0),
-    "fp16": Tolerance(1000, 1.0, 0.99, 0.99),
-    "int8": Tolerance(1000, 1.0, 0.98, 0.95),
+    "fp32": Tolerance(MAX_SINGLES, 1e-5, 0.0, 0.0, 1e-5),
+    "fp16": Tolerance(1000, 1.0, 0.99, 0.99, 1.0),
+    "int8": Tolerance(1000, 1.0, 0.98, 0.95, 1.0),
 }
 
 
@@ -52,13 +55,22 @@ class Verification:
     largest_difference: float  # of a probability
     top1_agreement: float  # the fraction of pictures with the same most probable label
     top5_agreement: float  # the fraction of the checkpoint's top-5 labels among the file's top 5
+    # Of a picture's features from the checkpoint's, over the mean length of these; None: the file gives none.
+    feature_difference: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metadata, without what was not compared."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
+        features = ""
+        if self.feature_difference is not None:
+            features = f", largest relative difference of features {self.feature_difference:.1e}"
         return (
             f"ONNX Runtime and torch agree on {self.pictures:,} {self.source} at batch sizes "
             f"{' and '.join(map(str, self.batch_sizes))}: largest difference of a probability "
             f"{self.largest_difference:.1e}, top-1 agreement {self.top1_agreement:.1%}, "
-            f"top-5 agreement {self.top5_agreement:.1%}"
+            f"top-5 agreement {self.top5_agreement:.1%}{features}"
         )
 
 
@@ -77,32 +89,43 @@ def verify(
     graph_input = Input.ours(variant.input, checkpoint.preprocess)
     pixels = pictures.pixels
 
-    def answer(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return session.run([OUTPUT_NAME], {graph_input.name: graph_input.feed(batch)})[0]  # type: ignore[no-any-return]
+    outputs = [OUTPUT_NAME, FEATURES_NAME] if variant.features else [OUTPUT_NAME]
+
+    def answer(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return session.run(outputs, {graph_input.name: graph_input.feed(batch)})
 
     classifier = checkpoint.classifier()
     peaks = record_peaks(classifier.alexnet)
-    expected_batches, batches = [], []
+    wanted, batches = [], []
     with torch.inference_mode():
         for i in range(0, len(pixels), BATCH_SIZE):
             batch = pixels[i : i + BATCH_SIZE]
-            expected_batches.append(classifier(torch.from_numpy(batch)).numpy())
+            wanted.append([each.numpy() for each in classifier.with_features(torch.from_numpy(batch))])
             batches.append(answer(batch))
             progress.advance(len(batch))
-    expected, batched = np.concatenate(expected_batches), np.concatenate(batches)
-    single = np.concatenate([answer(pixels[i : i + 1]) for i in range(min(MAX_SINGLES, len(pixels)))])
+    expected, features = _joined(wanted)
+    batched, *batched_features = _joined(batches)
+    count = min(MAX_SINGLES, len(pixels))
+    single, *single_features = _joined([answer(pixels[i : i + 1]) for i in range(count)])
     if variant.precision == "fp16":
         _require_half_range(peaks)
+    found_features = [*batched_features, *single_features]  # of both or of none
     verification = Verification(
         len(pixels),
         pictures.source,
         (1, min(BATCH_SIZE, len(pixels))),
-        max(_largest_difference(batched, expected), _largest_difference(single, expected[: len(single)])),
+        max(_largest_difference(batched, expected), _largest_difference(single, expected[:count])),
         _agreement(batched, expected, 1),
         _agreement(batched, expected, 5),
+        max((_relative_distance(each, features) for each in found_features), default=None),
     )
     _require_tolerance(verification, variant.precision)
     return verification
+
+
+def _joined(batches: Sequence[Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+    """Each output of all batches."""
+    return [np.concatenate(each) for each in zip(*batches, strict=True)]
 
 
 def record_peaks(network: nn.Module) -> dict[str, float]:
@@ -133,6 +156,15 @@ def _largest_difference(found: NDArray[np.float32], expected: NDArray[np.float32
     return float(np.abs(found - expected).max())
 
 
+def _relative_distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest distance of a row from the expected one, over the mean length of the expected ones."""
+    distance = float(np.linalg.norm(found - expected[: len(found)], axis=1).max())
+    length = float(np.linalg.norm(expected, axis=1).mean())
+    if distance == 0:
+        return 0.0
+    return distance / length if length else inf
+
+
 def _agreement(found: NDArray[np.float32], expected: NDArray[np.float32], k: int) -> float:
     """The fraction of the k most probable classes of `expected` that are among the k of `found`."""
     k = min(k, expected.shape[1])
@@ -147,6 +179,13 @@ def _require_tolerance(found: Verification, precision: Precision) -> None:
         raise ExportError(
             f"ONNX Runtime and torch differ by {found.largest_difference:.1e} in a probability on "
             f"{pictures}, more than {tolerance.max_difference:.0e}; nothing was written; "
+            "`alexnet-tk doctor` shows the versions of both"
+        )
+    difference = found.feature_difference
+    if difference is not None and not difference <= tolerance.max_feature_difference:
+        raise ExportError(
+            f"the features of ONNX Runtime and torch differ by {difference:.1e} of their length on "
+            f"{pictures}, more than {tolerance.max_feature_difference:.0e}; nothing was written; "
             "`alexnet-tk doctor` shows the versions of both"
         )
     for k, agreement, minimum in (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_tk.choices import Crops, Math
-from alexnet_tk.errors import UsageError
+from alexnet_tk.errors import ModelError, UsageError
 from alexnet_tk.inference.model import Model, open_model
 from alexnet_tk.inference.other_models import (
     GivenPreprocess,
@@ -92,6 +92,7 @@ class Classifier:
         outputs: str | None = None,
         latency: bool = False,
     ) -> None:
+        self._name = "the model" if isinstance(model, Model) else str(model)
         self._outputs = outputs
         if isinstance(model, Model):
             self.model = model
@@ -182,6 +183,37 @@ class Classifier:
         )
         return one_by_one(batches)
 
+    def features(
+        self,
+        pictures: Picture | Iterable[Picture],
+        topk: int = 1,
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+    ) -> Answers[Record]:
+        """As `classify`, with the activations of the last hidden layer in each record's `features`.
+
+        They are f7's after ReLU, float32 (4096,) in the full network: by them figure 4 of the 2012 paper
+        compares pictures. A `failed` record has none.
+
+        Raises
+        ------
+        ModelError
+            the file does not give them; `alexnet-tk export --features` makes one that does
+
+        """
+        batches = self.batches(pictures, topk, list, batch_size=batch_size, workers=workers, features=True)
+        return one_by_one(batches)
+
+    def require_features(self) -> int:
+        """The number of activations of the last hidden layer; raises `ModelError` if the file gives none."""
+        if self.model.features is None:
+            raise ModelError(
+                f"{self._name} does not give features; `alexnet-tk export model.pt --features` makes a file "
+                "that does"
+            )
+        return self.model.features
+
     def batches(
         self,
         pictures: Picture | Iterable[Picture],
@@ -191,12 +223,15 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         thumbnails: bool = False,
+        features: bool = False,
     ) -> Answers[Result]:
-        """As `classify`, with a result for each batch: what `then` makes of its records.
+        """As `classify`, or `features`, with a result for each batch: what `then` makes of its records.
 
         `then` is called in the worker threads, in several of them at once.
         """
         require_at_least_1(topk=topk)
+        if features:
+            self.require_features()
         topk = min(topk, len(self.labels))
 
         def finish(pictures: list[Decoded]) -> Result:
@@ -208,7 +243,7 @@ class Classifier:
                 best = zip(classes.tolist(), values.tolist(), strict=True)
             return then([self._record(each, best) for each in pictures])
 
-        return answer(self.model, pictures, finish, 1, batch_size, workers, thumbnails)
+        return answer(self.model, pictures, finish, 1, batch_size, workers, thumbnails, features)
 
     def answers(
         self,
@@ -246,4 +281,6 @@ class Classifier:
             return Record(picture.path, picture.error)
         classes, probabilities = next(best)
         labels = tuple([self.labels[each] for each in classes])
-        return Record(picture.path, "", labels, tuple(probabilities), picture.thumbnail)
+        return Record(
+            picture.path, "", labels, tuple(probabilities), picture.thumbnail, features=picture.features
+        )

@@ -28,6 +28,7 @@ from alexnet_tk.text import counted
 ONNX_FORMAT = "alexnet-tk.onnx/1"
 INPUT_NAME = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3, S, S), normalised
 OUTPUT_NAME = "probabilities"  # float32 (batch, classes)
+FEATURES_NAME = "features"  # float32 (batch, units of the last hidden layer); where `export` was asked for it
 
 # Of the metadata "preprocess", a published contract; recipes read "color" as their "channel_order".
 PREPROCESS_KEYS = ("resize", "filter", "color", "mean", "std")
@@ -81,6 +82,7 @@ class Model:
     metadata: dict[str, Any]  # of the file, without the prefix "alexnet_tk."
     output: str = OUTPUT_NAME
     softmax: bool = False  # whether the output is scores, still to be made probabilities
+    features: int | None = None  # units of the last hidden layer; None: the file does not give them
 
     @property
     def image_size(self) -> int:
@@ -121,21 +123,34 @@ class Model:
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
-        step = self.batch or len(pictures)
-        answers = [self._run(pictures[i : i + step]) for i in range(0, len(pictures), step)]
-        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+        (answers,) = self._run(pictures, [self.output])
+        return answers
 
-    def _run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_with_features(
+        self, pictures: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `run`, and the last hidden layer's activations, float32 (N, features)."""
+        answers, features = self._run(pictures, [self.output, FEATURES_NAME])
+        return answers, features
+
+    def _run(self, pictures: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
+        step = self.batch or len(pictures)
+        runs = [self._run_batch(pictures[i : i + step], outputs) for i in range(0, len(pictures), step)]
+        return runs[0] if len(runs) == 1 else [np.concatenate(each) for each in zip(*runs, strict=True)]
+
+    def _run_batch(self, pictures: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
         count = len(pictures)
         if self.batch is not None and count < self.batch:
             blank = np.zeros((self.batch - count, *pictures.shape[1:]), np.uint8)
             pictures = np.concatenate([pictures, blank])
         try:
-            (answers,) = self.session.run([self.output], {self.input.name: self.input.feed(pictures)})
+            answers = self.session.run(outputs, {self.input.name: self.input.feed(pictures)})
         except Exception as error:
             raise ModelError(self._failure(error, count)) from error
-        answers = answers.reshape(len(pictures), -1)[:count].astype(np.float32, copy=False)
-        return softmax(answers) if self.softmax else answers
+        rows = [each.reshape(len(pictures), -1)[:count].astype(np.float32, copy=False) for each in answers]
+        if self.softmax:
+            rows[0] = softmax(rows[0])
+        return rows
 
     def _failure(self, error: Exception, count: int) -> str:
         """What went wrong with a batch of `count` pictures, and the next step."""
@@ -204,7 +219,8 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
     except (ValueError, TypeError, RecursionError, RecipeError) as error:
         raise ModelError(f"{path} has broken metadata: {error}; export it again") from error
     takes = Input.ours(kind, preprocess)
-    _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes)
+    units = recipe.network.hidden[-1]
+    _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes, units)
     batch = session.get_inputs()[0].shape[0]
     return Model(
         as_one([pinned(each) for each in sessions] if chosen.is_cuda else sessions),
@@ -214,6 +230,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
         takes,
         batch if isinstance(batch, int) else None,
         metadata,
+        features=units if len(session.get_outputs()) > 1 else None,
     )
 
 
@@ -246,8 +263,9 @@ def _check_shapes(
     ids: object,
     size: int,
     input: Input,
+    units: int,
 ) -> None:
-    """Raise `ModelError` unless input, output and labels fit together."""
+    """Raise `ModelError` unless input, outputs, labels and the last hidden layer's units fit together."""
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ModelError(f"{path} has broken metadata: its labels are no list of names; export it again")
     if not isinstance(ids, list) or len(ids) not in (0, len(labels)):
@@ -260,8 +278,10 @@ def _check_shapes(
             "though its metadata says so; export it again"
         )
     gives = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]
-    if gives != [(OUTPUT_NAME, "tensor(float)", [len(labels)])]:
+    probabilities = (OUTPUT_NAME, "tensor(float)", [len(labels)])
+    features = (FEATURES_NAME, "tensor(float)", [units])
+    if gives not in ([probabilities], [probabilities, features]):
         raise ModelError(
-            f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels; "
-            "export it again"
+            f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels, "
+            f"with at most {FEATURES_NAME!r} (batch, {units}) after it; export it again"
         )

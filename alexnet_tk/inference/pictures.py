@@ -31,6 +31,7 @@ class Decoded:
     views: NDArray[np.uint8] | None = None  # (crops, S, S, 3), until it is answered
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
     probabilities: NDArray[np.float32] | None = None  # (classes,), once it is answered
+    features: NDArray[np.float32] | None = None  # (units,), where they were asked for
 
 
 @dataclass

@@ -31,35 +31,34 @@ class PinnedSession:
         options = session.get_provider_options().get(PROVIDER, {})
         self._gpu = int(options.get("device_id", 0))
         self._outputs = {each.name: each for each in session.get_outputs()}
-        self._free: SimpleQueue[tuple[NDArray[Any], NDArray[Any]]] = SimpleQueue()
+        self._free: SimpleQueue[list[NDArray[Any]]] = SimpleQueue()
 
     def run(self, outputs: list[str], inputs: dict[str, Any], /) -> list[Any]:
-        """As the session's own, for one input and one output (batch, n)."""
-        (output,), ((name, given),) = outputs, inputs.items()
-        shape = (len(given), *self._outputs[output].shape[1:])
-        x, y = self._arrays(given, shape, TYPES[self._outputs[output].type])
+        """As the session's own, for one input and outputs (batch, n)."""
+        ((name, given),) = inputs.items()
+        found = [self._outputs[each] for each in outputs]
+        shapes = [(len(given), *each.shape[1:]) for each in found]
+        types = [np.dtype(TYPES[each.type]) for each in found]
+        x, *ys = self._arrays([given.shape, *shapes], [given.dtype, *types])
         np.copyto(x, given)
-        feeds, fetches = native.OrtValueVector(), native.OrtValueVector()
-        for values, array in ((feeds, x), (fetches, y)):
-            values.push_back(ort.OrtValue.ortvalue_from_numpy(array)._ortvalue)
         cpu = native.OrtDevice(native.OrtDevice.cpu(), native.OrtDevice.default_memory(), 0)
-        self.session.run_with_ortvaluevector(ort.RunOptions(), [name], feeds, [output], fetches, [cpu])
-        answers = y.copy()
-        self._free.put((x, y))
-        return [answers]
+        self.session.run_with_ortvaluevector(
+            ort.RunOptions(), [name], _values([x]), outputs, _values(ys), [cpu] * len(ys)
+        )
+        answers = [each.copy() for each in ys]
+        self._free.put([x, *ys])
+        return answers
 
-    def _arrays(
-        self, given: NDArray[Any], shape: tuple[int, ...], dtype: Any
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Those of an earlier run that fit, or new ones."""
+    def _arrays(self, shapes: list[tuple[int, ...]], types: list[np.dtype[Any]]) -> list[NDArray[Any]]:
+        """Those of an earlier run if they fit, or new ones."""
         try:
-            x, y = self._free.get_nowait()
+            arrays = self._free.get_nowait()
         except Empty:
             pass
         else:
-            if (x.shape, x.dtype, y.shape) == (given.shape, given.dtype, shape):
-                return x, y
-        return self._registered(given.shape, given.dtype), self._registered(shape, dtype)
+            if [each.shape for each in arrays] == shapes and [each.dtype for each in arrays] == types:
+                return arrays
+        return [self._registered(shape, dtype) for shape, dtype in zip(shapes, types, strict=True)]
 
     def _registered(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """An array that is page-locked where CUDA can do that, until it is freed."""
@@ -71,6 +70,14 @@ class PinnedSession:
         else:
             self._runtime.cudaGetLastError()  # or ONNX Runtime would take it for its own
         return array
+
+
+def _values(arrays: list[NDArray[Any]]) -> Any:
+    """The arrays as ONNX Runtime takes them, without a copy."""
+    values = native.OrtValueVector()
+    for each in arrays:
+        values.push_back(ort.OrtValue.ortvalue_from_numpy(each)._ortvalue)
+    return values
 
 
 def pinned(session: ort.InferenceSession) -> PinnedSession | ort.InferenceSession:

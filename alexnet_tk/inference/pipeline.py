@@ -63,6 +63,7 @@ def answer(
     batch_size: int | None,
     workers: int | None,
     thumbnails: bool,
+    features: bool = False,
 ) -> Answers[Result]:
     """Send pictures through the network, batch by batch, in worker threads.
 
@@ -70,7 +71,8 @@ def answer(
     CPU a worker runs its batch on its own core. On CUDA there are more workers than cores, because some wait:
     `Device.runs` of them use the device, so that it has the next batch when it is done with one. All batches
     have the same shape there, and in OpenVINO. `finish` makes the result of a batch, in several threads at
-    once. The other arguments are those of `Classifier.answers`.
+    once. `features`, of one crop, are computed where they are asked for. The other arguments are those of
+    `Classifier.answers`.
     """
     require_at_least_1(batch_size=batch_size, workers=workers)
     workers = workers or usable_cores()
@@ -87,7 +89,8 @@ def answer(
     def work(numbered: tuple[int, list[Picture]]) -> tuple[Batch, Result]:
         number, taken = numbered
         batch = _decode(model, taken, number * size, crops, thumbnails)
-        _run(model, batch, crops, turns, pad_to=size if model.device.prepares_shapes else 0)
+        pad_to = size if model.device.prepares_shapes else 0
+        _run(model, batch, crops, turns, pad_to, features)
         begun = time.perf_counter()
         result = finish(batch.pictures)
         batch.infer += time.perf_counter() - begun
@@ -174,7 +177,9 @@ def _views(source: images.Source, preprocess: Preprocess, crops: Crops) -> NDArr
     return images.ten_crops(images.load(source, preprocess.uncropped), preprocess.crop)
 
 
-def _run(model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int) -> None:
+def _run(
+    model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int, with_features: bool
+) -> None:
     """Run the network when it is this batch's turn; padding keeps the shape that it is prepared for."""
     begun = time.perf_counter()
     decoded = [each for each in batch.pictures if each.views is not None]
@@ -186,14 +191,19 @@ def _run(model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int
     waiting = time.perf_counter()
     with turns:
         waited = time.perf_counter() - waiting
-        rows = model.run(stacked)[: len(views) * crops]
+        if with_features:
+            rows, features = model.run_with_features(stacked)
+        else:
+            rows, features = model.run(stacked), None
+    rows = rows[: len(views) * crops]
     if crops > 1:
         rows = rows.reshape(len(views), crops, -1).mean(axis=1)
     finite = np.asarray(np.isfinite(rows).all(axis=1))
-    for picture, row, is_finite in zip(decoded, rows, finite, strict=True):
+    for number, (picture, row, is_finite) in enumerate(zip(decoded, rows, finite, strict=True)):
         picture.views = None
         if is_finite:
             picture.probabilities = row
+            picture.features = None if features is None else features[number]
         else:
             picture.error = "the network's answer is not a number"
             picture.thumbnail = b""

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alexnet_tk.text import as_utf8
 
 DIGITS = 6  # of a probability that are written: about as many as float32 holds
@@ -20,6 +23,8 @@ class Record:
     probabilities: tuple[float, ...] = ()
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
     truth: str = ""  # the label by the name of its folder, in an evaluation
+    # Of the last hidden layer, (units,), where they were asked for.
+    features: NDArray[np.floating] | None = field(default=None, repr=False, compare=False)
 
     @property
     def status(self) -> str:

@@ -186,8 +186,13 @@ class TensorClassifier(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Compute, softmax."""
-        logits = self.alexnet(image.to(self.alexnet.c1.weight.dtype))
-        return F.softmax(logits.float(), dim=1)
+        return self.with_features(image)[0]
+
+    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The probabilities, and f7's activations after ReLU, float32 (N, 4096)."""
+        features = self.alexnet.features(image.to(self.alexnet.c1.weight.dtype))
+        logits = self.alexnet.head(features)
+        return F.softmax(logits.float(), dim=1), features.float()
 
 
 class PictureClassifier(TensorClassifier):
@@ -202,6 +207,6 @@ class PictureClassifier(TensorClassifier):
         self.register_buffer("mean", torch.tensor(preprocess.mean))
         self.register_buffer("std", torch.tensor(preprocess.std))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Normalise, compute, softmax."""
-        return super().forward(normalise(image, self.mean, self.std, self.channel_order))
+        return super().with_features(normalise(image, self.mean, self.std, self.channel_order))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alexnet_tk.choices import Math
 from alexnet_tk.errors import DeviceError
 from alexnet_tk.inference.cuda import NO_MEMORY, arithmetic
-from alexnet_tk.inference.model import INPUT_NAME, Input, Model
+from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, Input, Model
 from alexnet_tk.inference.runtime import is_out_of_memory
 from alexnet_tk.inference.session import Device
 from alexnet_tk.network.alexnet import PictureClassifier
@@ -27,12 +27,14 @@ class TorchSession:
         self._device = device
 
     def run(self, outputs: list[str], inputs: dict[str, NDArray[Any]], /) -> list[NDArray[Any]]:
-        """Probabilities (N, classes) of pictures uint8 (N, S, S, 3)."""
+        """Probabilities (N, classes) or features (N, 4096), or both, of pictures uint8 (N, S, S, 3)."""
         # Triton launches on the current device, which each thread has its own of.
         current = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
         with torch.inference_mode(), current:
             pictures = torch.from_numpy(inputs[INPUT_NAME]).to(self._device)
-            return [self._classifier(pictures).cpu().numpy()]
+            probabilities, features = self._classifier.with_features(pictures)
+            answers = {OUTPUT_NAME: probabilities, FEATURES_NAME: features}
+            return [answers[each].cpu().numpy() for each in outputs]
 
 
 def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> Model:
@@ -68,6 +70,7 @@ def open_checkpoint(path: Path, device: str = "auto", math: Math = "exact") -> M
         Input.ours("uint8", checkpoint.preprocess),
         None,
         {"precision": "fp32", "label_ids": checkpoint.label_ids},
+        features=checkpoint.recipe.network.hidden[-1],
     )
 
 

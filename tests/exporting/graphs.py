@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import onnx
 import pytest
 
 from alexnet_tk.exporting import quantization, run
-from alexnet_tk.exporting.graph import Variant, build_graph
+from alexnet_tk.exporting.graph import Variant, add_features, build_graph
 from alexnet_tk.training.checkpoint import Checkpoint
 
 _built: dict[str, bytes] = {}
@@ -18,9 +19,11 @@ def _shared(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
     half = variant.precision == "fp16"  # int8 is made from float32
     key = repr((checkpoint.recipe, weights, checkpoint.statistics, half, variant.lrn, variant.input))
     if key not in _built:
-        _built[key] = build_graph(checkpoint, variant).SerializeToString()
+        _built[key] = build_graph(checkpoint, replace(variant, features=False)).SerializeToString()
     model = onnx.ModelProto()
     model.ParseFromString(_built[key])
+    if variant.features:
+        add_features(model)
     return model
 
 

@@ -1,6 +1,7 @@
 """Runs through reused arrays, on the CPU with a stand-in for CUDA's runtime."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from alexnet_tk import zoo
 from alexnet_tk.inference import pinned
-from alexnet_tk.inference.model import INPUT_NAME, OUTPUT_NAME
+from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from alexnet_tk.inference.session import open_session
 
 
@@ -48,6 +49,19 @@ def session() -> ort.InferenceSession:
 def batch(session: ort.InferenceSession, count: int, seed: int) -> dict[str, Any]:
     shape = (count, *session.get_inputs()[0].shape[1:])
     return {INPUT_NAME: np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)}
+
+
+def test_outputs_are_those_that_are_asked_for(feature_file: Path) -> None:
+    """One or both, in any order, in arrays that are reused where they fit."""
+    session, runtime = open_session(feature_file, "cpu")[0], Runtime()
+    runs = pinned.PinnedSession(session, runtime)
+    asked = [[OUTPUT_NAME], [OUTPUT_NAME, FEATURES_NAME], [FEATURES_NAME], [FEATURES_NAME, OUTPUT_NAME]] * 2
+    for seed, outputs in enumerate(asked):
+        inputs = batch(session, 3, seed)
+        found, expected = runs.run(outputs, inputs), session.run(outputs, inputs)
+        assert len(found) == len(expected) == len(outputs)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("works", [True, False])

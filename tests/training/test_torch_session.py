@@ -50,9 +50,9 @@ def test_a_run_makes_its_gpu_the_threads_own(monkeypatch: pytest.MonkeyPatch) ->
         current.append(-1)
 
     class Network(nn.Module):
-        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        def with_features(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             assert current[-1] == 1
-            return pictures[:, 0, 0, :1].float()
+            return pictures[:, 0, 0, :1].float(), pictures[:, 0, 0].float()
 
     monkeypatch.setattr(torch.cuda, "device", device)
     session: Any = TorchSession.__new__(TorchSession)
