@@ -1,6 +1,6 @@
 """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures with ONNX Runtime.
 
-    from alexnet_tk import Classifier, benchmark, evaluate, export, import_weights, pack, predict, train
+    from alexnet_tk import Classifier, benchmark, evaluate, export, features, import_weights, pack, predict
 
 Importing this package loads nothing heavy; each of these names loads its module when it is first used.
 The functions are those behind the commands: they take plain arguments and raise the same errors.
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alexnet_tk.exporting.run import export as export
     from alexnet_tk.importing.run import import_weights as import_weights
     from alexnet_tk.inference.classify import Classifier as Classifier
+    from alexnet_tk.prediction.features import features as features
     from alexnet_tk.prediction.run import predict as predict
     from alexnet_tk.training.loop import train as train
     from alexnet_tk.training.packing import pack as pack
@@ -27,6 +28,7 @@ _HOMES = {
     "calibrate": "alexnet_tk.evaluation",
     "evaluate": "alexnet_tk.evaluation",
     "export": "alexnet_tk.exporting",
+    "features": "alexnet_tk.prediction.features",
     "import_weights": "alexnet_tk.importing",
     "pack": "alexnet_tk.training",
     "predict": "alexnet_tk.prediction.run",
@@ -39,6 +41,7 @@ __all__ = [
     "calibrate",
     "evaluate",
     "export",
+    "features",
     "import_weights",
     "pack",
     "predict",

@@ -27,3 +27,6 @@ Crops = Literal[1, 10]  # the centre crop, or the ten crops of the paper's evalu
 # Of float32: "fast" allows TF32 on CUDA and bfloat16 in OpenVINO, which multiply mantissas of 10 and 7 bits.
 Math = Literal["exact", "fast"]
 Arithmetic = Literal["exact", "tf32", "bf16"]  # what a device uses; "tf32" and "bf16" mean allowed
+
+# features
+FeatureType = Literal["float32", "float16"]  # of the numbers in a file

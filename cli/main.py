@@ -20,6 +20,7 @@ from .calibrate import calibrate
 from .doctor import doctor
 from .evaluate import evaluate
 from .export import export
+from .features import features
 from .import_weights import import_weights
 from .options import Debug
 from .pack import pack
@@ -150,7 +151,19 @@ def main(
     """Train the dual-tower AlexNet of 2012, export it to ONNX, classify pictures."""
 
 
-for command in (train, pack, calibrate, export, predict, evaluate, benchmark, samples, show, doctor):
+for command in (
+    train,
+    pack,
+    calibrate,
+    export,
+    predict,
+    features,
+    evaluate,
+    benchmark,
+    samples,
+    show,
+    doctor,
+):
     app.command()(command)
 app.command("import")(import_weights)
 

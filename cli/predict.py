@@ -2,15 +2,29 @@
 
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alexnet_tk.choices import Engine
-from alexnet_tk.errors import InputError, UsageError
+from alexnet_tk.errors import UsageError
 from alexnet_tk.prediction.formats import FORMATS, endings
 
-from .options import BatchSize, Debug, Math, Overwrite, PredictionDevice, Resume, Workers
+from .options import (
+    BatchSize,
+    Debug,
+    Engine,
+    Inputs,
+    Listed,
+    Math,
+    NulSeparated,
+    Overwrite,
+    PredictionDevice,
+    Resume,
+    Strict,
+    Workers,
+    lists,
+    without_stdin,
+)
 from .screen import Screen, screen
 
 if TYPE_CHECKING:
@@ -20,13 +34,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT",
-            help="Pictures, folders, .zip and .tar archives, patterns; - is a list of paths on stdin.",
-        ),
-    ] = None,
+    inputs: Inputs = None,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -47,11 +55,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
-    listed: Annotated[
-        Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, one on each line.")
-    ] = None,
-    nul: Annotated[bool, typer.Option("-0", help="The paths of lists are NUL-separated.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first picture that fails.")] = False,
+    listed: Listed = None,
+    nul: NulSeparated = False,
+    strict: Strict = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     report: Annotated[
@@ -73,9 +79,7 @@ def predict(
     math: Math = "exact",
     batch_size: BatchSize = None,
     workers: Workers = None,
-    engine: Annotated[
-        Engine, typer.Option(help="With ray, the actors of a cluster answer; --workers is their number.")
-    ] = "local",
+    engine: Engine = "local",
     debug: Debug = False,
 ) -> None:
     """Classify pictures and folders of them: one record for each picture, in order."""
@@ -86,7 +90,7 @@ def predict(
 
         is_drawn = output is None and format in (None, "table") and sys.stdout.isatty()
         outcome = predict_pictures(
-            [each for each in inputs or [] if each != "-"],
+            without_stdin(inputs),
             topk=5 if top5 else topk or 1,
             output=None if is_drawn else output or sys.stdout,
             format=format,
@@ -94,7 +98,7 @@ def predict(
             labels=labels,
             preprocess=preprocess,
             outputs=outputs,
-            lists=_lists(inputs or [], listed),
+            lists=lists(inputs, listed),
             nul_separated=nul,
             resume=resume,
             overwrite=overwrite,
@@ -110,16 +114,6 @@ def predict(
         )
     if outcome.failed:
         raise typer.Exit(3)
-
-
-def _lists(inputs: list[str], listed: Path | None) -> list[Path | IO[bytes]]:
-    """The lists on stdin and in a file, in this order."""
-    lists: list[Path | IO[bytes]] = []
-    if "-" in inputs:
-        if sys.stdin is None:
-            raise InputError("- takes a list of paths on stdin, which is closed")
-        lists.append(sys.stdin.buffer)
-    return lists if listed is None else [*lists, listed]
 
 
 def _table_rows(show: Screen) -> "Callable[[Record], None]":

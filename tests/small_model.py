@@ -56,7 +56,10 @@ def features_of() -> Callable[[NDArray[np.uint8]], NDArray[np.float64]]:
     """The features of pictures uint8 (N, 8, 8, 3), in double precision."""
 
     def features(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return np.maximum(pictures.astype(np.float64).mean(axis=(1, 2)) @ HIDDEN.astype(np.float64), 0)
+        values: NDArray[np.float64] = pictures.astype(np.float64).mean(axis=(1, 2)) @ HIDDEN.astype(
+            np.float64
+        )
+        return np.maximum(values, 0)
 
     return features
 

@@ -2,7 +2,8 @@
 
 A `RowFormat` writes its header and a row for each record. An `AppendableFormat` also reads what it wrote, so
 that a run can be resumed behind the last whole row. A `WholeFormat`, whose files can't be appended to, is
-written when the last answer is known; until then the answers wait in a journal in JSON Lines.
+written when the last answer is known; until then the answers wait in a journal, in JSON Lines unless it says
+another.
 """
 
 import csv
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from alexnet_tk.files import replacing
 
 if TYPE_CHECKING:
     from alexnet_tk.inference.record import Record
@@ -64,8 +67,26 @@ class AppendableFormat(RowFormat):
         """
 
 
+class Journal(AppendableFormat):
+    """Rows that hold all of a record, from which a file of another format is written."""
+
+    @abstractmethod
+    def records(self, file: IO[bytes], topk: int) -> Iterator["Record"]:
+        """The records of a complete file."""
+
+
 class WholeFormat(Format):
     """A file that is written when all answers are known."""
+
+    @property
+    def journal(self) -> Journal:
+        """What keeps the answers until the last one is known."""
+        return JSON_LINES
+
+    def complete(self, records: Iterable["Record"], output: Path, topk: int) -> None:
+        """Write the output so that it appears whole or not at all; raises `OutputError`."""
+        with replacing(output) as part:
+            self.write(records, part, topk)
 
     @abstractmethod
     def write(self, records: Iterable["Record"], file: Path, topk: int) -> None:
@@ -128,7 +149,7 @@ class Csv(AppendableFormat):
         return (line.getvalue().removesuffix("\r\n") + "\n").encode("utf-8", "surrogateescape")
 
 
-class JsonLines(AppendableFormat):
+class JsonLines(Journal):
     """An object in each line: ASCII, with surrogate escapes for bytes of a path that are not UTF-8."""
 
     name, ending = "jsonl", ".jsonl"
@@ -143,14 +164,18 @@ class JsonLines(AppendableFormat):
         for line in file:
             if line.endswith(b"\n"):
                 end += len(line)
-                record = json.loads(line)
-                path, error = record["path"], record["error"]
-                if not (isinstance(path, str) and isinstance(error, str)):
-                    raise TypeError("path and error are text")
-                _require_status(record["status"], error)
-                if line.endswith(b"\r\n"):
-                    raise ValueError("lines end in LF")
-                yield Written(path, error, end)
+                yield Written(*self.parse(line), end)
+
+    def parse(self, line: bytes) -> tuple[str, str]:
+        """Path and error of a whole line; raises `ValueError`, `LookupError` or `TypeError`."""
+        record = json.loads(line)
+        path, error = record["path"], record["error"]
+        if not (isinstance(path, str) and isinstance(error, str)):
+            raise TypeError("path and error are text")
+        _require_status(record["status"], error)
+        if line.endswith(b"\r\n"):
+            raise ValueError("lines end in LF")
+        return path, error
 
     def records(self, file: IO[bytes], topk: int) -> Iterator["Record"]:
         """The records of a complete file."""
@@ -175,11 +200,17 @@ class Parquet(WholeFormat):
         """Import pyarrow."""
         import alexnet_tk.prediction.parquet  # noqa: F401
 
-    def write(self, records: Iterable["Record"], file: Path, topk: int) -> None:
+    def write(self, records: Iterable["Record"], file: Path | IO[bytes], topk: int) -> None:
         """Write the records in groups of 10,000 rows."""
         from alexnet_tk.prediction import parquet
 
         parquet.write(records, file, topk)
+
+    def encode(self, records: Iterable["Record"], topk: int) -> bytes:
+        """The bytes of a file of these records."""
+        file = io.BytesIO()
+        self.write(records, file, topk)
+        return file.getvalue()
 
     def errors(self, file: Path) -> Iterator[str]:
         """Read one column."""

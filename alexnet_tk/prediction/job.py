@@ -1,4 +1,4 @@
-"""What is asked of a run of `predict`, and the contradictions in it."""
+"""What is asked of a run of `predict` or of `features`, and the contradictions in it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from typing import IO, TextIO, get_args
 from alexnet_tk.choices import Engine, Math
 from alexnet_tk.errors import UsageError
 from alexnet_tk.inference.record import Record
+from alexnet_tk.prediction.feature_formats import FeatureFormat
 from alexnet_tk.prediction.formats import (
     CSV,
     FORMATS,
-    PARQUET,
     AppendableFormat,
     Format,
+    Parquet,
     RowFormat,
     WholeFormat,
     endings,
@@ -24,7 +25,7 @@ from alexnet_tk.prediction.output import OutputFile
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The arguments of `run.predict`, which explains them."""
+    """The arguments of `predict` or, with a `FeatureFormat`, of `features`, which explain them."""
 
     inputs: Sequence[str | PathLike[str]]
     lists: Sequence[Path | IO[bytes]] = ()
@@ -46,6 +47,11 @@ class Job:
     workers: int | None = None
     engine: Engine = "local"
     on_record: Callable[[Record], None] | None = None
+
+    @property
+    def features(self) -> bool:
+        """Whether features are to be written, in place of labels."""
+        return isinstance(self.format, FeatureFormat)
 
     @property
     def file(self) -> Path | None:
@@ -130,7 +136,7 @@ def refuse_contradictions(job: Job) -> None:
             f"{job.format.name} can't be written to a stream; give --output F{job.format.ending}",
         ),
         (
-            job.engine == "ray" and (job.file is None or job.format is not PARQUET),
+            job.engine == "ray" and (job.file is None or not isinstance(job.format, Parquet)),
             "--engine ray writes a folder of Parquet files; give --output F.parquet",
         ),
         (

@@ -17,8 +17,8 @@ class LocalRun:
 
     Parameters
     ----------
-    classifier, pictures, topk, batch_size, workers, thumbnails
-        as `Classifier.classify` takes them
+    classifier, pictures, topk, batch_size, workers, thumbnails, features
+        as `Classifier.batches` takes them
     row
         makes what is written of a record, in the worker threads; None: nothing is
 
@@ -34,12 +34,13 @@ class LocalRun:
         batch_size: int | None = None,
         workers: int | None = None,
         thumbnails: bool = False,
+        features: bool = False,
     ) -> None:
         self.classifier, self.pictures, self.topk = classifier, pictures, topk
         self.row = row
         self.workers = workers or usable_cores()
         self.batch_size = batch_size or classifier.batch_size(len(pictures), self.workers)
-        self.thumbnails = thumbnails
+        self.thumbnails, self.features = thumbnails, features
         self.totals = Totals()
         self.seconds = 0.0
         self.speed = Speed(self.workers, self.batch_size, classifier.device.runs, classifier.model.faster)
@@ -83,6 +84,7 @@ class LocalRun:
             batch_size=self.batch_size,
             workers=self.workers,
             thumbnails=self.thumbnails,
+            features=self.features,
         )
         self.speed = batches.speed
         known = skip - start  # records of the first batch

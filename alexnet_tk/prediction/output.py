@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from alexnet_tk.errors import OutputError
-from alexnet_tk.files import refuse_existing, replacing
+from alexnet_tk.files import refuse_existing
 from alexnet_tk.prediction.account import Totals
-from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
+from alexnet_tk.prediction.formats import AppendableFormat, WholeFormat
 from alexnet_tk.prediction.plan import Plan
 from alexnet_tk.text import as_utf8, one_line
 
@@ -18,15 +18,18 @@ Write = Callable[[bytes], None]
 class OutputFile:
     """A file of answers in a format.
 
-    Answers of a format that can't be appended to are kept in a journal, F.jsonl, until the last one is known.
+    Answers of a format that can't be appended to are kept in its journal, such as F.jsonl, until the last one
+    is known.
     """
 
     def __init__(self, path: Path, format: AppendableFormat | WholeFormat) -> None:
         self.path, self.format = path, format
-        self.rows: AppendableFormat = JSON_LINES
-        self.appended = path.with_name(f"{path.name}.jsonl")  # where answers are written as they come
+        self.rows: AppendableFormat
         if isinstance(format, AppendableFormat):
-            self.rows, self.appended = format, path
+            self.rows, self.appended = format, path  # where answers are written as they come
+        else:
+            self.rows = format.journal
+            self.appended = path.with_name(f"{path.name}{self.rows.ending}")
 
     def refuse_existing(self, keep: bool, source: Sequence[Path] = ()) -> None:
         """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten.
@@ -81,8 +84,9 @@ class OutputFile:
                 append(self.rows.header(plan.topk))
             yield before, append
         if isinstance(self.format, WholeFormat):
-            with file.open("rb") as journal, replacing(self.path) as part:
-                self.format.write(JSON_LINES.records(journal, plan.topk), part, plan.topk)
+            with file.open("rb") as journal:
+                records = self.format.journal.records(journal, plan.topk)
+                self.format.complete(records, self.path, plan.topk)
             file.unlink()
 
     def take_up(self, plan: Plan, pictures: Sequence[str] | None = None) -> Totals:

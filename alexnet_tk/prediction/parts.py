@@ -22,13 +22,12 @@ from pathlib import Path
 from alexnet_tk.errors import OutputError
 from alexnet_tk.files import make_folder, refuse_unwritable, replacing
 from alexnet_tk.prediction.account import Totals
-from alexnet_tk.prediction.formats import PARQUET
+from alexnet_tk.prediction.formats import PARQUET, Parquet
 from alexnet_tk.prediction.output import OutputFile
 from alexnet_tk.prediction.parquet import answered, errors
 from alexnet_tk.prediction.plan import Plan, plan_file
 from alexnet_tk.text import one_line
 
-PARTS_FORMAT = "parquet parts"  # the format in a plan
 PARTS = 1_000  # parts of an output: enough to keep all actors busy to the end …
 LARGEST_PART = 4_096  # pictures … unless a part would take long to be answered again
 
@@ -81,9 +80,14 @@ class Parts:
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 
 
-def refuse_existing_parts(output: Path, resume: bool, overwrite: bool) -> None:
+def parts_format(format: Parquet = PARQUET) -> str:
+    """The format of parts in a plan."""
+    return f"{format.name} parts"
+
+
+def refuse_existing_parts(output: Path, resume: bool, overwrite: bool, format: Parquet = PARQUET) -> None:
     """Raise `OutputError` if the output, or the rest of an earlier run, is in the way; before any work."""
-    begun, journal = unfinished(output), OutputFile(output, PARQUET).appended
+    begun, journal = unfinished(output), OutputFile(output, format).appended
     for each in (output, begun):
         if each.is_dir() and any(each.iterdir()) and not plan_file(each).exists():
             raise OutputError(f"{each} is a folder, and not one of answers; name another --output")
@@ -110,7 +114,7 @@ def earlier_folder(output: Path) -> Path:
 
 
 @contextmanager
-def parts(output: Path, plan: Plan, resume: bool) -> Iterator[Parts]:
+def parts(output: Path, plan: Plan, resume: bool, format: Parquet = PARQUET) -> Iterator[Parts]:
     """The parts of an output, none of them there unless `resume`.
 
     When the block ends well, the output is complete; else the parts that were written can be resumed.
@@ -136,16 +140,16 @@ def parts(output: Path, plan: Plan, resume: bool) -> Iterator[Parts]:
     yield Parts(folder, plan)
     if folder != output:
         try:
-            _remove(output)
+            _remove(output, format)
             folder.rename(output)
         except OSError as error:
             raise OutputError(f"{output} can't be written: {error.strerror or error}") from error
 
 
-def _remove(output: Path) -> None:
+def _remove(output: Path, format: Parquet) -> None:
     """What --overwrite replaces: a folder of parts, or the file of a run in one process."""
     if output.is_dir():
         shutil.rmtree(output)
     else:
-        for each in (output, plan_file(output), OutputFile(output, PARQUET).appended):
+        for each in (output, plan_file(output), OutputFile(output, format).appended):
             each.unlink(missing_ok=True)

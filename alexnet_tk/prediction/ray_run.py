@@ -31,9 +31,11 @@ from alexnet_tk.inference import Classifier
 from alexnet_tk.inference.other_models import GivenPreprocess, read_preprocess
 from alexnet_tk.inference.remote import is_url
 from alexnet_tk.prediction.account import Outcome, Totals
+from alexnet_tk.prediction.feature_formats import FeatureFormat
+from alexnet_tk.prediction.formats import PARQUET, Parquet
 from alexnet_tk.prediction.job import Job
-from alexnet_tk.prediction.parquet import encode, errors
-from alexnet_tk.prediction.parts import PARTS_FORMAT, Parts, earlier_folder, parts
+from alexnet_tk.prediction.parquet import errors
+from alexnet_tk.prediction.parts import Parts, earlier_folder, parts, parts_format
 from alexnet_tk.prediction.plan import device_to_go_on, earlier_batch_size
 from alexnet_tk.prediction.ray_cluster import Pool, connect
 from alexnet_tk.prediction.subject import Subject
@@ -44,8 +46,8 @@ _SEPARATOR = b"\0"  # no path holds it
 
 def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
     """A whole run over Ray; raises what `answer_parts` and `ray_cluster.connect` raise, and `OutputError`."""
-    output = job.file
-    assert output is not None, "refuse_contradictions"
+    output, format = job.file, job.format
+    assert output is not None and isinstance(format, Parquet), "refuse_contradictions"
     pictures, classifier = subject.found.paths, subject.classifier
     _refuse_members(pictures)
     device = job.device
@@ -55,8 +57,8 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
         progress.say(f"ray: {pool}")
         earlier = earlier_batch_size(earlier_folder(output)) if job.resume else None
         batch_size = job.batch_size or earlier or pool.batch_size
-        plan = subject.plan(PARTS_FORMAT, batch_size, pool.device)
-        with parts(output, plan, job.resume) as kept:
+        plan = subject.plan(parts_format(format), batch_size, pool.device)
+        with parts(output, plan, job.resume, format) as kept:
             before = kept.totals()
             before.begin(progress, str(output), len(pictures))
             now, seconds = answer_parts(
@@ -65,6 +67,7 @@ def predict_over_ray(job: Job, subject: Subject, progress: Progress) -> Outcome:
                 pictures,
                 subject.topk,
                 kept,
+                format=format,
                 math=subject.math,
                 labels=classifier.labels if job.preprocess else None,
                 preprocess=read_preprocess(job.preprocess) if job.preprocess else None,
@@ -83,6 +86,7 @@ def answer_parts(
     topk: int,
     parts: Parts,
     *,
+    format: Parquet = PARQUET,
     math: Math = "exact",
     labels: list[str] | None = None,
     preprocess: GivenPreprocess | None = None,
@@ -103,6 +107,8 @@ def answer_parts(
         how many labels a record holds, at most as many as there are
     parts
         those of a plan for these pictures
+    format
+        of a part: of labels, or of features
     progress
         receives the number of pictures of each part that is written
 
@@ -136,6 +142,7 @@ def answer_parts(
         math,
         pool.threads,
         parts.plan.batch_size,
+        format,
         topk,
         str(Path.cwd()),
     )
@@ -181,6 +188,7 @@ class _Work:
     math: Math
     threads: int
     batch_size: int
+    format: Parquet
     topk: int
     folder: str  # which relative paths start from
 
@@ -207,9 +215,11 @@ class _Actor:
         if self._classifier is None:
             self._classifier = self._open()
         seen = [path if is_url(path) else os.path.join(work.folder, path) for path in paths]  # noqa: PTH118
-        records = self._classifier.classify(seen, work.topk, batch_size=work.batch_size, workers=work.threads)
+        with_features = isinstance(work.format, FeatureFormat)
+        answer = self._classifier.features if with_features else self._classifier.classify
+        records = answer(seen, work.topk, batch_size=work.batch_size, workers=work.threads)
         named = (replace(record, path=path) for record, path in zip(records, paths, strict=True))
-        return encode(named, work.topk)
+        return work.format.encode(named, work.topk)
 
     def _open(self) -> Classifier:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,9 @@
-"""The one call behind `predict`: pictures in, answers written, one complete account out."""
+"""The one call behind `predict` and `features`: pictures in, answers written, one complete account out."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import IO, TextIO
@@ -12,7 +13,8 @@ from alexnet_tk.errors import AlexnetError, OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Outcome, Totals
-from alexnet_tk.prediction.formats import Format
+from alexnet_tk.prediction.feature_formats import FeatureFormat
+from alexnet_tk.prediction.formats import Format, Parquet
 from alexnet_tk.prediction.job import Job, choose_format, refuse_contradictions
 from alexnet_tk.prediction.local import LocalRun
 from alexnet_tk.prediction.output import Write
@@ -103,8 +105,8 @@ def predict(
     """
     destination = Path(output) if isinstance(output, (str, PathLike)) else output
     job = Job(
-        inputs=[inputs] if isinstance(inputs, (str, PathLike)) else list(inputs),
-        lists=[Path(each) if isinstance(each, (str, PathLike)) else each for each in lists],
+        inputs=as_list(inputs),
+        lists=as_paths(lists),
         nul_separated=nul_separated,
         model=None if model is None else Path(model),
         labels=labels,
@@ -124,9 +126,26 @@ def predict(
         engine=engine,
         on_record=on_record,
     )
+    return run(job, progress)
+
+
+def as_list(inputs: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[str | PathLike[str]]:
+    """The inputs, which may be a single one."""
+    return [inputs] if isinstance(inputs, (str, PathLike)) else list(inputs)
+
+
+def as_paths(lists: Sequence[str | PathLike[str] | IO[bytes]]) -> list[Path | IO[bytes]]:
+    """The lists, those that are named by their paths."""
+    return [Path(each) if isinstance(each, (str, PathLike)) else each for each in lists]
+
+
+def run(job: Job, progress: Progress) -> Outcome:
+    """Do a job; raises what `predict` raises."""
     refuse_contradictions(job)
     _refuse_outputs(job)
     subject = open_subject(job, progress)
+    if isinstance(job.format, FeatureFormat):
+        job = replace(job, format=job.format.with_units(subject.classifier.require_features()))
     if job.engine == "ray":
         from alexnet_tk.prediction.ray_run import predict_over_ray
 
@@ -138,10 +157,10 @@ def _refuse_outputs(job: Job) -> None:
     """Raise `OutputError` where an output can't be written, and `ModuleNotFoundError` for a missing extra."""
     job.format.require()
     sources = [job.model or default_model(), *_existing(job.inputs)]
-    if job.engine == "ray" and job.file is not None:
+    if job.engine == "ray" and job.file is not None and isinstance(job.format, Parquet):
         from alexnet_tk.prediction.parts import refuse_existing_parts
 
-        refuse_existing_parts(job.file, job.resume, job.overwrite)
+        refuse_existing_parts(job.file, job.resume, job.overwrite, job.format)
     elif (file := job.resumable) is not None:
         file.refuse_existing(keep=job.overwrite or job.resume, source=sources)
     elif job.file is not None:
@@ -166,7 +185,7 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
         assert format is not None, "else no rows are made"
         return format.row(record.top(topk), topk)
 
-    run = LocalRun(
+    local = LocalRun(
         subject.classifier,
         pictures,
         topk if job.report is None else max(topk, REPORT_RANKS),
@@ -174,14 +193,15 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
         batch_size=job.batch_size or earlier,
         workers=job.workers,
         thumbnails=job.report is not None,
+        features=job.features,
     )
     before, records = Totals(), list[Record]()
 
     def outcome() -> Outcome:
-        return Outcome(subject.found, before, run.totals, run.seconds, run.speed, records)
+        return Outcome(subject.found, before, local.totals, local.seconds, local.speed, records)
 
     with ExitStack() as stack:
-        before, write = stack.enter_context(_writer(job, subject, run.batch_size))
+        before, write = stack.enter_context(_writer(job, subject, local.batch_size))
         add_to_page = None
         if job.report is not None:
             page = draw_report(job.report, str(subject.model), subject.found.ignored)
@@ -201,7 +221,8 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
 
         before.begin(progress, str(job.output), len(pictures))
         try:
-            run.write_records(take, skip=before.pictures, strict=job.strict, singly=job.on_record is not None)
+            singly = job.on_record is not None
+            local.write_records(take, skip=before.pictures, strict=job.strict, singly=singly)
         except (AlexnetError, KeyboardInterrupt, SystemExit):
             outcome().tell(progress)
             raise

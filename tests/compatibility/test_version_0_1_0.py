@@ -64,7 +64,7 @@ def test_the_parts_of_a_ray_run_go_on(folder: Path) -> None:
     """Without Ray: the missing part is answered here."""
     from alexnet_tk.files import sha256
     from alexnet_tk.inference import find
-    from alexnet_tk.prediction.parquet import encode
+    from alexnet_tk.prediction.formats import PARQUET
     from alexnet_tk.prediction.plan import Plan
 
     pictures, classifier = find(["pictures/"]).paths, Classifier("model.onnx", "cpu")
@@ -74,7 +74,7 @@ def test_the_parts_of_a_ray_run_go_on(folder: Path) -> None:
         assert isinstance(kept, Parts)
         assert kept.missing() == [1]
         assert (kept.totals().answered, kept.totals().failed) == (7, 1)
-        kept.put(1, encode(classifier.classify(kept.cut(pictures, 1), 2, batch_size=4), 2))
+        kept.put(1, PARQUET.encode(classifier.classify(kept.cut(pictures, 1), 2, batch_size=4), 2))
     made = Path("answers/parts.parquet")
     assert pq.read_table(output).equals(pq.read_table(made))
     for part in made.glob("part-*.parquet"):

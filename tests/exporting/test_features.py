@@ -90,7 +90,8 @@ class TestEveryVariant:
         assert model.features == 768
         for some in (pictures, pictures[:2]):
             probabilities, features = model.run_with_features(some)
-            assert (features.dtype, features.shape) == (np.float32, (len(some), 768))
+            assert features.dtype == np.float32
+            assert features.shape == (len(some), 768)
             assert distance(features, expected[: len(some)]) <= CLOSE[variant.precision]
             np.testing.assert_array_equal(probabilities, model.run(some))
 

@@ -12,8 +12,7 @@ from alexnet_tk.errors import OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction.formats import PARQUET
 from alexnet_tk.prediction.output import OutputFile
-from alexnet_tk.prediction.parquet import encode
-from alexnet_tk.prediction.parts import PARTS_FORMAT, Parts, parts, refuse_existing_parts, unfinished
+from alexnet_tk.prediction.parts import Parts, parts, parts_format, refuse_existing_parts, unfinished
 from alexnet_tk.prediction.plan import Plan, earlier_batch_size
 
 PATHS = [f"{number}.png" for number in range(100)]
@@ -21,11 +20,11 @@ RECORDS = {
     path: Record(path, "" if number % 7 else "empty file", ("a",), (1 - number / 200,))
     for number, path in enumerate(PATHS)
 }
-PLAN = Plan.of("model", PATHS, 1, PARTS_FORMAT, 8)  # 13 parts, the last with 4 pictures
+PLAN = Plan.of("model", PATHS, 1, parts_format(), 8)  # 13 parts, the last with 4 pictures
 
 
 def answer(kept: Parts, number: int) -> None:
-    kept.put(number, encode((RECORDS[path] for path in kept.cut(PATHS, number)), 1))
+    kept.put(number, PARQUET.encode((RECORDS[path] for path in kept.cut(PATHS, number)), 1))
 
 
 def rows(output: Path) -> list[tuple[str, str]]:
@@ -38,7 +37,7 @@ def test_parts_hold_every_picture_once_in_whole_batches(
     tmp_path_factory: pytest.TempPathFactory, pictures: int, batch_size: int
 ) -> None:
     kept = Parts(
-        tmp_path_factory.getbasetemp(), Plan("model", "inputs", pictures, 1, PARTS_FORMAT, batch_size)
+        tmp_path_factory.getbasetemp(), Plan("model", "inputs", pictures, 1, parts_format(), batch_size)
     )
     paths = [str(number) for number in range(pictures)]
     cut = [kept.cut(paths, number) for number in kept.missing()]
@@ -51,7 +50,7 @@ def test_parts_hold_every_picture_once_in_whole_batches(
     [(2_000, 32, 32), (1_000_000, 128, 1_024), (10**9, 128, 4_096), (10**9, 5_000, 5_000), (1, 32, 32)],
 )
 def test_parts_are_neither_many_nor_long(pictures: int, batch_size: int, size: int) -> None:
-    assert Parts(Path(), Plan("model", "inputs", pictures, 1, PARTS_FORMAT, batch_size)).size == size
+    assert Parts(Path(), Plan("model", "inputs", pictures, 1, parts_format(), batch_size)).size == size
 
 
 def test_a_stopped_run_is_taken_up(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_a_stopped_run_is_taken_up(tmp_path: Path) -> None:
 
 
 def test_a_part_is_a_file_of_its_records() -> None:
-    table = pq.read_table(io.BytesIO(encode(RECORDS.values(), 1)))
+    table = pq.read_table(io.BytesIO(PARQUET.encode(RECORDS.values(), 1)))
     assert table["probability_1"].to_pylist()[:3] == [None, 0.995, 0.99]
 
 
@@ -91,7 +90,7 @@ def test_answers_of_other_things_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), parts(output, PLAN, resume=False) as kept:
         answer(kept, 0)
         raise KeyboardInterrupt
-    other = Plan.of("model", PATHS[1:], 1, PARTS_FORMAT, 8)
+    other = Plan.of("model", PATHS[1:], 1, parts_format(), 8)
     with pytest.raises(OutputError, match="of other pictures"), parts(output, other, resume=True):
         pass
     with parts(output, other, resume=False) as kept:

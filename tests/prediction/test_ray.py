@@ -26,10 +26,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 ENVIRONMENT["RAY_AUTH_MODE"] = "disabled"  # else a cluster makes a token in the home folder, and asks for it
 
 
-def start(*arguments: str, cwd: Path, **more: str) -> subprocess.Popen[str]:
+def start(*arguments: str, cwd: Path, command: str = "predict", **more: str) -> subprocess.Popen[str]:
     """A command in a group of its own, as a shell starts one on a terminal, that heeds Ctrl-C."""
     return subprocess.Popen(
-        [SCRIPT, "predict", *arguments],
+        [SCRIPT, command, *arguments],
         cwd=cwd,
         env=ENVIRONMENT | more,
         stdin=subprocess.DEVNULL,
@@ -55,8 +55,8 @@ def end(process: subprocess.Popen[str], code: int) -> str:
     return err
 
 
-def run(*arguments: str, cwd: Path, code: int = 0, **more: str) -> str:
-    return end(start(*arguments, cwd=cwd, **more), code)
+def run(*arguments: str, cwd: Path, code: int = 0, command: str = "predict", **more: str) -> str:
+    return end(start(*arguments, cwd=cwd, command=command, **more), code)
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -166,6 +166,22 @@ def test_an_actor_that_is_killed_loses_nothing(pictures: Path, local: pa.Table, 
     said = run(str(pictures), *RAY, "--output", str(output), "--resume", cwd=tmp_path, code=3)
     assert "2,000 skipped, answered before" in said
     assert written == {each: each.stat().st_mtime_ns for each in output.iterdir()}
+
+
+@pytest.mark.slow
+def test_features_are_those_of_one_process(pictures: Path, feature_file: Path, tmp_path: Path) -> None:
+    """Killed, resumed, and read as one table."""
+    words = (str(pictures), "--model", str(feature_file), "--dtype", "float16", "--batch-size", "32")
+    over_ray = (*words, "--engine", "ray", "--workers", "2", "--output", "ray.parquet", "--resume")
+    process = start(*over_ray, cwd=tmp_path, command="features")
+    wait_for_parts(tmp_path / "ray.parquet", process, 2)
+    process.send_signal(signal.SIGTERM)
+    end(process, 143)
+    assert "skipped, answered before" in run(*over_ray, cwd=tmp_path, code=3, command="features")
+    run(*words, "--device", "cpu", "--output", "one.parquet", cwd=tmp_path, code=3, command="features")
+    found, expected = (pq.read_table(tmp_path / name) for name in ("ray.parquet", "one.parquet"))
+    assert found.equals(expected)
+    assert (found.num_rows, found["features"].null_count) == (COUNT, 2)
 
 
 @pytest.mark.slow
