@@ -218,7 +218,10 @@ def test_the_full_network(tmp_path: Path) -> None:
     statistics = Statistics.from_lists([123, 117, 104], [1, 2, 3], [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
     labels = [str(i) for i in range(1000)]
     Checkpoint(recipe, labels, statistics, net.state_dict()).save(tmp_path / "model.pt")
-    assert export(tmp_path / "model.pt").largest_difference <= 1e-5
+    found = export(tmp_path / "model.pt", features=True)
+    assert found.largest_difference <= 1e-5
+    assert found.feature_difference is not None
+    assert found.feature_difference <= 1e-5
     nodes = [node for node in onnx.load(tmp_path / "model.onnx").graph.node if node.op_type == "LRN"]
     values = [{each.name: onnx.helper.get_attribute_value(each) for each in node.attribute} for node in nodes]
     assert values == [{"alpha": pytest.approx(5e-4), "beta": 0.75, "bias": 2.0, "size": 5}] * 2
