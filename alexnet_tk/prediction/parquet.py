@@ -42,7 +42,7 @@ def write(records: Iterable[Record], file: Path | IO[bytes], topk: int) -> None:
 def write_features(records: Iterable[Record], file: Path | IO[bytes], dtype: FeatureType, units: int) -> None:
     """Write records without labels, and their features: lists of `units` numbers, null where there are none.
 
-    The numbers are neither compressed nor looked up in a dictionary, with which they are read half as fast.
+    The numbers are stored as they are: compressed, or as places in a dictionary, they are read half as fast.
     """
     number = pa.field("element", pa.from_numpy_dtype(dtype), nullable=False)
     features, columns = pa.field("features", pa.list_(number, units)), schema(0)
@@ -62,6 +62,7 @@ def write_features(records: Iterable[Record], file: Path | IO[bytes], dtype: Fea
 
 
 def _features(records: Sequence[Record], dtype: FeatureType, kind: pa.DataType) -> pa.FixedSizeListArray:
+    """The column of these records; `kind` is the type of the lists."""
     values = np.zeros((len(records), kind.list_size), dtype)
     for row, record in zip(values, records, strict=True):
         if record.features is not None:
