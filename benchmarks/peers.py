@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from alexnet_tk.benchmarking import MedianRange
 from alexnet_tk.choices import Math, Precision
+from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting import export
 from alexnet_tk.inference import find
 from alexnet_tk.machine import usable_cores
@@ -127,7 +128,11 @@ def ours(checkpoint: Path, pictures: Path, temporary: Path) -> Iterator[Way]:
     for form, variant in FORMS.items():
         file = temporary / f"{form}.onnx"
         calibrate = pictures if variant.precision == "int8" else None
-        export(checkpoint, file, **asdict(variant), calibrate=calibrate, verify_on=pictures)
+        try:
+            export(checkpoint, file, **asdict(variant), calibrate=calibrate, verify_on=pictures)
+        except ExportError as reason:
+            print(f"predict, {form}: not compared: {reason}")
+            continue
         for math in get_args(Math):
             for device in (*devices, "auto"):
                 if math == "fast" and (device == "cpu" or variant.precision == "int8"):
@@ -151,8 +156,12 @@ def peers(python: Path, checkpoint: Path, pictures: Path, temporary: Path) -> It
     pixels: dict[Precision, Path] = {}
     both: tuple[Precision, ...] = ("fp32", "int8")
     for precision in both:
-        pixels[precision] = temporary / f"pixels-{precision}.onnx"
-        from_zero_to_one(checkpoint, pixels[precision], pictures, precision)
+        file = temporary / f"pixels-{precision}.onnx"
+        try:
+            from_zero_to_one(checkpoint, file, pictures, precision)
+            pixels[precision] = file
+        except ExportError as reason:
+            print(f"{precision} for ultralytics and the Model API: not compared: {reason}")
     for batch in (1, 32):
         yield Way(f"ultralytics, ONNX, batch {batch}", runs("ultralytics", pixels["fp32"], batch))
     if find_spec("openvino") is None:  # which converts
@@ -163,7 +172,7 @@ def peers(python: Path, checkpoint: Path, pictures: Path, temporary: Path) -> It
             yield Way(
                 f"ultralytics, OpenVINO, {precision}, batch {batch}", runs("ultralytics", folder, batch)
             )
-            if batch == 1:  # Model API has as many requests in flight as OpenVINO advises
+            if batch == 1:  # its requests are of one picture
                 yield Way(f"OpenVINO's Model API, {precision}", runs("model-api", folder / "model.xml", 32))
 
 

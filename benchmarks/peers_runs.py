@@ -58,13 +58,18 @@ def timm(model: str, batch: int, folder: Path, rows: Any) -> None:
 
 
 def model_api(model: str, batch: int, folder: Path, rows: Any) -> None:
-    """Pictures that OpenCV reads, `batch` of them at a time in its requests to OpenVINO."""
+    """Pictures that OpenCV reads, `batch` of them at a time; the cores compute a picture each."""
     import cv2
     from model_api.models import ClassificationModel
 
-    configuration = {"resize_type": "crop", "scale_values": [255.0] * 3, "reverse_input_channels": True}
+    from alexnet_tk.machine import usable_cores
+
     network = ClassificationModel.create_model(
-        model, model_type="Classification", configuration=configuration
+        model,
+        model_type="Classification",
+        configuration={"resize_type": "crop", "scale_values": [255.0] * 3, "reverse_input_channels": True},
+        device="CPU",
+        nstreams=str(usable_cores()),
     )
     paths = sorted(str(each) for each in folder.rglob("*") if each.is_file())
     for start in range(0, len(paths), batch):

@@ -1,14 +1,21 @@
 """benchmarks/peers.py: what it makes of the programs that it compares, and a run without the peers."""
 
+import ast
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
+import openvino
 import pytest
 from PIL import Image
 
+from alexnet_tk import zoo
+from alexnet_tk.inference.model import open_model
 from benchmarks import peers
 from benchmarks.peers import ANSWERS, FOLDER, Way
+from benchmarks.peers_files import from_zero_to_one, openvino_files
 
 # Programs with a folder and a table as arguments, in the ways of the peers.
 START = """
@@ -135,6 +142,35 @@ def test_the_table_divides_times_of_the_same_round(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.slow
+def test_files_for_the_peers_give_the_answers_of_ours(
+    paths: list[str], fashion_mini: Path, tmp_path: Path
+) -> None:
+    """From pixels of 0..1 in ONNX Runtime, and in OpenVINO for the batch that was named."""
+    file = tmp_path / "pixels.onnx"
+    from_zero_to_one(fashion_mini, file, Path(paths[0]).parent)
+    ours = open_model(zoo.default_model(), "cpu")
+    side = ours.image_size
+    pictures = np.random.default_rng(1).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    expected = ours.run(pictures)
+    x = np.ascontiguousarray((pictures / 255).astype(np.float32).transpose(0, 3, 1, 2))
+    session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (answers,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(answers, expected, atol=1e-4)
+    assert ast.literal_eval(session.get_modelmeta().custom_metadata_map["names"]) == dict(
+        enumerate(ours.labels)
+    )
+
+    folder = openvino_files(file, 3)
+    assert folder.name.endswith("_openvino_model")
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(folder / "model.xml", "CPU", exact)
+    assert list(compiled.input().shape) == [3, 3, side, side]
+    np.testing.assert_allclose(compiled(x)[0], expected, atol=1e-4)
+    metadata = json.loads((folder / "metadata.yaml").read_text(encoding="utf-8"))
+    assert (metadata["batch"], metadata["imgsz"]) == ("3", f"[{side}, {side}]")
+
+
+@pytest.mark.slow
 def test_ours_are_compared_where_no_peer_is_installed(
     paths: list[str],
     fashion_mini: Path,
@@ -143,6 +179,7 @@ def test_ours_are_compared_where_no_peer_is_installed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(peers, "FORMS", {"fp32": peers.FORMS["fp32"]})
+    monkeypatch.setattr(peers, "DEVICES", ("cpu",))
     words = ["peers.py", str(Path(paths[0]).parent), "--checkpoint", str(fashion_mini), "--rounds", "1"]
     monkeypatch.setattr(sys, "argv", [*words, "--environment", str(tmp_path / "none")])
     assert peers.main() == 0
@@ -150,6 +187,6 @@ def test_ours_are_compared_where_no_peer_is_installed(
     missing = [line.partition(": not compared: there is no ")[0] for line in lines if "make peers" in line]
     assert peers.BASELINE in missing
     assert any(name.startswith("timm") for name in missing)
-    for device in ("cpu", "openvino", "auto"):
+    for device in ("cpu", "auto"):
         (line,) = (each for each in lines if each.startswith(f"predict, fp32, {device}  "))
         assert line.split()[-5:] == ["6", "kept", "named", "as", "failed"]
