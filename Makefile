@@ -7,7 +7,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: env demo test check gpu clean
+.PHONY: env demo test check gpu peers clean
 
 env: .venv/.installed
 
@@ -40,5 +40,12 @@ check: env
 gpu: env
 	$(BIN)/python benchmarks/gpu.py; measured=$$?; $(BIN)/python -m pytest -q -m gpu && exit $$measured
 
+# A line of peers.txt at a time: a peer that can't be installed leaves the others.
+peers: env
+	$(PYTHON) -m venv .venv-peers
+	@grep -v '^#' benchmarks/peers.txt | while read -r peer; do \
+	  .venv-peers/bin/python -m pip install --quiet $$peer || echo "not installed: $$peer"; \
+	done
+
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv .venv-peers demo build dist *.egg-info

@@ -1,4 +1,4 @@
-"""What people run today instead of `alexnet-tk predict`; benchmarks/predict.py times them.
+"""What people run today instead of `alexnet-tk predict`; benchmarks/predict.py and peers.py time them.
 
     python benchmarks/predict_others.py loop FLOAT.onnx FOLDER answers.csv    # one picture after the other
     python benchmarks/predict_others.py loader MODEL.pt FOLDER answers.csv    # torch, two workers
@@ -70,7 +70,9 @@ def main() -> None:
     kind, model, folder, output = sys.argv[1:]
     paths = sorted(str(each) for each in Path(folder).rglob("*") if each.is_file())
     with Path(output).open("w", newline="") as file:
-        {"loop": loop, "loader": loader}[kind](model, paths, csv.writer(file))
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "probability"])
+        {"loop": loop, "loader": loader}[kind](model, paths, rows)
 
 
 if __name__ == "__main__":
