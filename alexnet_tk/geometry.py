@@ -258,3 +258,14 @@ def map_sizes(network: Network) -> dict[str, int]:
     for name in POOLS:
         size = add(name, (size - less) // POOL_STRIDE + 1, f"({size} - {less}) // {POOL_STRIDE} + 1")
     return sizes
+
+
+def pool5_places(network: Network) -> tuple[float, int]:
+    """The centre of pool5's first cell in the picture and the distance to the next one, in pixels of a side.
+
+    c2 to c5 are padded so that they move nothing.
+    """
+    centre, step = (network.c1.kernel - 1) / 2 - network.c1.padding, network.c1.stride
+    for _ in POOLS:
+        centre, step = centre + step * (network.pool_kernel - 1) / 2, step * POOL_STRIDE
+    return centre, step

@@ -39,6 +39,9 @@ def export(
         bool,
         typer.Option("--features", help="Give the last hidden layer, too, for `alexnet-tk features`."),
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Give what an answer rests on, too, for `predict --explain`.")
+    ] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -54,6 +57,7 @@ def export(
             lrn=lrn,
             input=input,
             features=features,
+            explain=explain,
             calibrate=calibrate,
             verify_on=verify_on,
             overwrite=overwrite,

@@ -63,6 +63,10 @@ def predict(
     report: Annotated[
         Path | None, typer.Option(metavar="F.html", help="Draw a page of the pictures and their answers.")
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write what each answer rests on, as a heat map over its picture."),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="For a model from elsewhere: its labels, one on each line."),
@@ -104,6 +108,7 @@ def predict(
             overwrite=overwrite,
             strict=strict,
             report=report,
+            explain=explain,
             device=device,
             math=math,
             batch_size=batch_size,

@@ -47,8 +47,10 @@ class Ensemble:
     ) -> tuple[Iterator[Answer], list[Speed]]:
         """The answers in the order of the pictures, and where each model's time goes while they are read.
 
-        The options are those of `Classifier.answers`; thumbnails come from the first model.
+        The options are those of `Classifier.answers`; thumbnails come from the first model. One model alone
+        also says what its answers rest on, if it can, where there are thumbnails and one crop.
         """
+        explains = len(self._classifiers) == 1 and self._classifiers[0].model.places is not None
         answers = [
             classifier.answers(
                 dataset.pictures,
@@ -56,6 +58,7 @@ class Ensemble:
                 batch_size=batch_size,
                 workers=workers,
                 thumbnails=thumbnails and number == 0,
+                explain=explains and thumbnails and crops == 1,
             )
             for number, classifier in enumerate(self._classifiers)
         ]

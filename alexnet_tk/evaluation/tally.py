@@ -70,5 +70,6 @@ def as_record(answer: Answer, target: int, labels: list[str]) -> Record:
         labels=tuple(labels[index] for index in top),
         probabilities=tuple(answer.probabilities[top].tolist()),
         thumbnail=answer.thumbnail,
+        heat_thumbnail=answer.heat_thumbnail,
         truth=labels[target],
     )

@@ -11,6 +11,7 @@ import torch
 
 from alexnet_tk.choices import InputKind, LrnForm, Precision
 from alexnet_tk.errors import ExportError
+from alexnet_tk.exporting.explanation import add_explanation
 from alexnet_tk.exporting.lrn import translation_table
 from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from alexnet_tk.network.alexnet import TensorClassifier
@@ -27,6 +28,7 @@ class Variant:
     lrn: LrnForm = "native"
     input: InputKind = "uint8"
     features: bool = False
+    explain: bool = False
 
 
 def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
@@ -34,7 +36,8 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
 
     Input: `image`, uint8 (batch, S, S, 3) or float32 (batch, 3, S, S).
     Output: `probabilities`, float32 (batch, classes).
-    Output where it is asked for: `features`, float32 (batch, units of the last hidden layer).
+    Outputs where they are asked for: `features`, float32 (batch, units of the last hidden layer), and
+    `explanation`, float32 (batch, side of pool5's maps, the same).
 
     Raises
     ------
@@ -68,6 +71,8 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
     _remove_origins(model)
     if variant.features:
         add_features(model)
+    if variant.explain:
+        add_explanation(model)
     if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
         raise ExportError(
             "the network is larger than 2 GB, more than one ONNX file can hold; use a smaller network.hidden"

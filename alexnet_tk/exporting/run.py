@@ -33,6 +33,7 @@ def export(
     lrn: LrnForm = "native",
     input: InputKind = "uint8",
     features: bool = False,
+    explain: bool = False,
     calibrate: str | PathLike[str] | None = None,
     verify_on: str | PathLike[str] | None = None,
     overwrite: bool = False,
@@ -53,7 +54,10 @@ def export(
     input
         "uint8": pictures (batch, S, S, 3); "float": normalised float32 (batch, 3, S, S)
     features
-        give the last hidden layer's activations as a second output, as `alexnet-tk features` reads it
+        give the last hidden layer's activations as an output, too, as `alexnet-tk features` reads it
+    explain
+        give a map of what the most probable answer rests on, too, as `alexnet-tk predict --explain` reads it;
+        for "fp32" only
     calibrate
         for "int8", a folder of pictures like those that the network will classify; None: the built-in ones,
         if the network was trained on them
@@ -74,7 +78,7 @@ def export(
     CheckpointError
         not a checkpoint of alexnet-tk
     UsageError
-        "int8" without calibration pictures, or the reverse
+        "int8" without calibration pictures, or the reverse; `explain` of another precision than "fp32"
     InputError
         a folder without a readable picture
     ExportError
@@ -87,7 +91,9 @@ def export(
     loaded = Checkpoint.load(checkpoint)
     output = checkpoint.with_suffix(".onnx") if output is None else Path(output)
     refuse_existing(output, overwrite, source=[checkpoint])
-    variant = Variant(precision, lrn, input, features)
+    if explain and precision != "fp32":
+        raise UsageError(f"--explain is for --precision fp32, not {precision}: a gradient needs float32")
+    variant = Variant(precision, lrn, input, features, explain)
     calibration = _calibration_pictures(loaded, variant, calibrate)
     pictures = _verification_pictures(loaded, variant, calibrate if verify_on is None else verify_on)
     with replacing(output) as part:

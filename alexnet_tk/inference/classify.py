@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk.choices import Crops, Math
 from alexnet_tk.errors import ModelError, UsageError
-from alexnet_tk.inference.model import Model, open_model
+from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, Model, open_model
 from alexnet_tk.inference.other_models import (
     GivenPreprocess,
     open_other_model,
@@ -40,6 +40,7 @@ class Answer:
     error: str
     probabilities: NDArray[np.float32]  # (classes,); (0,) where there is an error
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
+    heat_thumbnail: bytes = field(default=b"", repr=False)  # with what the best answer rests on, likewise
 
 
 class Classifier:
@@ -154,6 +155,7 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         thumbnails: bool = False,
+        explain: bool = False,
     ) -> Answers[Record]:
         """Answer for every picture, in order; one that can't be read gets a `failed` record.
 
@@ -172,14 +174,28 @@ class Classifier:
             threads; None: one for each usable core
         thumbnails
             give each record what the network saw of its picture, as a small JPEG
+        explain
+            give each record what its first answer rests on, in its `heat_map`; the file is one of
+            `export --explain`
 
         Returns
         -------
         an iterator; only a few batches are in memory, however many pictures there are
 
+        Raises
+        ------
+        ModelError
+            `explain`, and the file does not say it
+
         """
         batches = self.batches(
-            pictures, topk, list, batch_size=batch_size, workers=workers, thumbnails=thumbnails
+            pictures,
+            topk,
+            list,
+            batch_size=batch_size,
+            workers=workers,
+            thumbnails=thumbnails,
+            explain=explain,
         )
         return one_by_one(batches)
 
@@ -214,6 +230,14 @@ class Classifier:
             )
         return self.model.features
 
+    def require_explanations(self) -> None:
+        """Raise `ModelError` if the file does not say what its answers rest on."""
+        if self.model.places is None:
+            raise ModelError(
+                f"{self._name} does not say what its answers rest on; `alexnet-tk export model.pt --explain` "
+                "makes a file that does"
+            )
+
     def batches(
         self,
         pictures: Picture | Iterable[Picture],
@@ -224,14 +248,20 @@ class Classifier:
         workers: int | None = None,
         thumbnails: bool = False,
         features: bool = False,
+        explain: bool = False,
     ) -> Answers[Result]:
         """As `classify`, or `features`, with a result for each batch: what `then` makes of its records.
 
         `then` is called in the worker threads, in several of them at once.
         """
         require_at_least_1(topk=topk)
+        extras = []
         if features:
             self.require_features()
+            extras.append(FEATURES_NAME)
+        if explain:
+            self.require_explanations()
+            extras.append(EXPLANATION_NAME)
         topk = min(topk, len(self.labels))
 
         def finish(pictures: list[Decoded]) -> Result:
@@ -243,7 +273,7 @@ class Classifier:
                 best = zip(classes.tolist(), values.tolist(), strict=True)
             return then([self._record(each, best) for each in pictures])
 
-        return answer(self.model, pictures, finish, 1, batch_size, workers, thumbnails, features)
+        return answer(self.model, pictures, finish, 1, batch_size, workers, thumbnails, extras)
 
     def answers(
         self,
@@ -253,12 +283,16 @@ class Classifier:
         batch_size: int | None = None,
         workers: int | None = None,
         thumbnails: bool = False,
+        explain: bool = False,
     ) -> Answers[Answer]:
         """As `classify`, with the probabilities of all labels.
 
         With `crops` of 10 they are the mean over the four corners and the centre of the scaled picture and
-        their mirrors (section 4.1 of the 2012 paper), and `batch_size` counts these views.
+        their mirrors (section 4.1 of the 2012 paper), and `batch_size` counts these views. `explain` is for
+        one crop, and goes with `thumbnails`.
         """
+        if explain:
+            self.require_explanations()
         none = np.empty(0, np.float32)
 
         def answers(pictures: list[Decoded]) -> list[Answer]:
@@ -268,11 +302,13 @@ class Classifier:
                     each.error,
                     none if each.probabilities is None else each.probabilities,
                     each.thumbnail,
+                    each.heat_thumbnail,
                 )
                 for each in pictures
             ]
 
-        batches = answer(self.model, pictures, answers, crops, batch_size, workers, thumbnails)
+        extras = [EXPLANATION_NAME] if explain else []
+        batches = answer(self.model, pictures, answers, crops, batch_size, workers, thumbnails, extras)
         return one_by_one(batches)
 
     def _record(self, picture: Decoded, best: Iterator[tuple[list[int], list[float]]]) -> Record:
@@ -282,5 +318,12 @@ class Classifier:
         classes, probabilities = next(best)
         labels = tuple([self.labels[each] for each in classes])
         return Record(
-            picture.path, "", labels, tuple(probabilities), picture.thumbnail, features=picture.features
+            picture.path,
+            "",
+            labels,
+            tuple(probabilities),
+            picture.thumbnail,
+            heat_map=picture.heat_map,
+            heat_thumbnail=picture.heat_thumbnail,
+            features=picture.features,
         )

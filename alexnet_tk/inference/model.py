@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from alexnet_tk.choices import ChannelOrder, InputKind, Math
 from alexnet_tk.errors import ModelError, RecipeError
+from alexnet_tk.geometry import pool5_places
 from alexnet_tk.inference.cuda import is_half
+from alexnet_tk.inference.heat_map import Places
 from alexnet_tk.inference.openvino_session import OpenVinoSession, can_be_faster
 from alexnet_tk.inference.pinned import pinned
 from alexnet_tk.inference.runtime import TYPES, is_out_of_memory, own_metadata, reason
@@ -28,7 +30,10 @@ from alexnet_tk.text import counted
 ONNX_FORMAT = "alexnet-tk.onnx/1"
 INPUT_NAME = "image"  # uint8 (batch, S, S, 3) red, green, blue; or float32 (batch, 3, S, S), normalised
 OUTPUT_NAME = "probabilities"  # float32 (batch, classes)
-FEATURES_NAME = "features"  # float32 (batch, units of the last hidden layer); where `export` was asked for it
+# Where `export` was asked for them: float32 (batch, units of the last hidden layer), and
+# float32 (batch, side of pool5's maps, the same).
+FEATURES_NAME = "features"
+EXPLANATION_NAME = "explanation"
 
 # Of the metadata "preprocess", a published contract; recipes read "color" as their "channel_order".
 PREPROCESS_KEYS = ("resize", "filter", "color", "mean", "std")
@@ -83,6 +88,7 @@ class Model:
     output: str = OUTPUT_NAME
     softmax: bool = False  # whether the output is scores, still to be made probabilities
     features: int | None = None  # units of the last hidden layer; None: the file does not give them
+    places: Places | None = None  # of the map that an answer rests on; None: the file does not give it
 
     @property
     def image_size(self) -> int:
@@ -123,17 +129,11 @@ class Model:
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities (N, classes) of pictures uint8 (N, S, S, 3); raises `ModelError`."""
-        (answers,) = self._run(pictures, [self.output])
-        return answers
+        return self.run_with(pictures)[0]
 
-    def run_with_features(
-        self, pictures: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `run`, and the last hidden layer's activations, float32 (N, features)."""
-        answers, features = self._run(pictures, [self.output, FEATURES_NAME])
-        return answers, features
-
-    def _run(self, pictures: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
+    def run_with(self, pictures: NDArray[np.uint8], *extras: str) -> list[NDArray[np.float32]]:
+        """As `run`, and each of these further outputs, float32 (N, …)."""
+        outputs = [self.output, *extras]
         step = self.batch or len(pictures)
         runs = [self._run_batch(pictures[i : i + step], outputs) for i in range(0, len(pictures), step)]
         return runs[0] if len(runs) == 1 else [np.concatenate(each) for each in zip(*runs, strict=True)]
@@ -147,7 +147,8 @@ class Model:
             answers = self.session.run(outputs, {self.input.name: self.input.feed(pictures)})
         except Exception as error:
             raise ModelError(self._failure(error, count)) from error
-        rows = [each.reshape(len(pictures), -1)[:count].astype(np.float32, copy=False) for each in answers]
+        answers[0] = answers[0].reshape(len(pictures), -1)
+        rows = [each[:count].astype(np.float32, copy=False) for each in answers]
         if self.softmax:
             rows[0] = softmax(rows[0])
         return rows
@@ -222,6 +223,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
     units = recipe.network.hidden[-1]
     _check_shapes(path, session, labels, metadata.get("label_ids", []), preprocess.crop, takes, units)
     batch = session.get_inputs()[0].shape[0]
+    outputs = [each.name for each in session.get_outputs()]
     return Model(
         as_one([pinned(each) for each in sessions] if chosen.is_cuda else sessions),
         chosen,
@@ -230,7 +232,8 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
         takes,
         batch if isinstance(batch, int) else None,
         metadata,
-        features=units if len(session.get_outputs()) > 1 else None,
+        features=units if FEATURES_NAME in outputs else None,
+        places=Places(*pool5_places(recipe.network)) if EXPLANATION_NAME in outputs else None,
     )
 
 
@@ -277,11 +280,19 @@ def _check_shapes(
             f"{path} does not take {input.type} (batch, {', '.join(map(str, shape))}) as {INPUT_NAME!r}, "
             "though its metadata says so; export it again"
         )
-    gives = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]
-    probabilities = (OUTPUT_NAME, "tensor(float)", [len(labels)])
-    features = (FEATURES_NAME, "tensor(float)", [units])
-    if gives not in ([probabilities], [probabilities, features]):
+    first, *others = [(each.name, each.type, each.shape[1:]) for each in session.get_outputs()]
+    if first != (OUTPUT_NAME, "tensor(float)", [len(labels)]):
         raise ModelError(
-            f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels, "
-            f"with at most {FEATURES_NAME!r} (batch, {units}) after it; export it again"
+            f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels; "
+            "export it again"
         )
+    for name, kind, shape in others:
+        is_known = (name == FEATURES_NAME and shape == [units]) or (
+            name == EXPLANATION_NAME and len(shape) == 2 and shape[0] == shape[1]
+        )
+        if kind != "tensor(float)" or not is_known:
+            raise ModelError(
+                f"{path} gives {name!r} (batch, {', '.join(map(str, shape))}), which is neither "
+                f"{FEATURES_NAME!r} (batch, {units}) nor {EXPLANATION_NAME!r} (batch, side, side); "
+                "export it again"
+            )

@@ -31,7 +31,11 @@ class Decoded:
     views: NDArray[np.uint8] | None = None  # (crops, S, S, 3), until it is answered
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
     probabilities: NDArray[np.float32] | None = None  # (classes,), once it is answered
-    features: NDArray[np.float32] | None = None  # (units,), where they were asked for
+    # Where they were asked for: f7's activations (units,); what the answer rests on, laid over the picture as
+    # the network saw it, in a JPEG and in a thumbnail.
+    features: NDArray[np.float32] | None = None
+    heat_map: bytes = field(default=b"", repr=False)
+    heat_thumbnail: bytes = field(default=b"", repr=False)
 
 
 @dataclass
@@ -73,10 +77,15 @@ def open_picture(picture: Picture) -> images.Source:
 
 def thumbnail(pixels: NDArray[np.uint8]) -> bytes:
     """A small JPEG of pixels uint8 (S, S, 3)."""
-    file = io.BytesIO()
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    picture.save(file, "JPEG", quality=75)
+    return jpeg(picture, 75)
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """The picture as a JPEG file."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 

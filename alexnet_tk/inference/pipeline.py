@@ -1,7 +1,7 @@
 """Pictures through the network: read and decoded in worker threads, answered in batches, in order."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from math import ceil
 from threading import Semaphore
@@ -9,17 +9,20 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from alexnet_tk import images
 from alexnet_tk.choices import Crops
 from alexnet_tk.errors import PictureError, UsageError
-from alexnet_tk.inference.model import Model
+from alexnet_tk.inference.heat_map import overlay
+from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, Model
 from alexnet_tk.inference.pictures import (
     Batch,
     Decoded,
     Picture,
     each_of,
     in_batches,
+    jpeg,
     name_of,
     open_picture,
     thumbnail,
@@ -32,6 +35,7 @@ from alexnet_tk.preprocess import Preprocess
 CPU_BATCH_SIZE = 32  # a CPU gains nothing from more
 CUDA_BATCH_SIZE = 128
 RUN_COST = 1  # of a run of the network, whatever its size; in pictures (half of one, measured on a CPU)
+HEAT_MAP_QUALITY = 90  # of JPEGs
 PICTURE_BYTES = 128  # of the network's values for each pixel of a picture, on the generous side
 
 Result = TypeVar("Result")
@@ -63,7 +67,7 @@ def answer(
     batch_size: int | None,
     workers: int | None,
     thumbnails: bool,
-    features: bool = False,
+    extras: Sequence[str] = (),
 ) -> Answers[Result]:
     """Send pictures through the network, batch by batch, in worker threads.
 
@@ -71,7 +75,7 @@ def answer(
     CPU a worker runs its batch on its own core. On CUDA there are more workers than cores, because some wait:
     `Device.runs` of them use the device, so that it has the next batch when it is done with one. All batches
     have the same shape there, and in OpenVINO. `finish` makes the result of a batch, in several threads at
-    once. `features`, of one crop, are computed where they are asked for. The other arguments are those of
+    once. `extras` are further outputs of the file, for one crop. The other arguments are those of
     `Classifier.answers`.
     """
     require_at_least_1(batch_size=batch_size, workers=workers)
@@ -90,7 +94,7 @@ def answer(
         number, taken = numbered
         batch = _decode(model, taken, number * size, crops, thumbnails)
         pad_to = size if model.device.prepares_shapes else 0
-        _run(model, batch, crops, turns, pad_to, features)
+        _run(model, batch, crops, turns, pad_to, extras)
         begun = time.perf_counter()
         result = finish(batch.pictures)
         batch.infer += time.perf_counter() - begun
@@ -178,7 +182,7 @@ def _views(source: images.Source, preprocess: Preprocess, crops: Crops) -> NDArr
 
 
 def _run(
-    model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int, with_features: bool
+    model: Model, batch: Batch, crops: Crops, turns: Semaphore, pad_to: int, extras: Sequence[str]
 ) -> None:
     """Run the network when it is this batch's turn; padding keeps the shape that it is prepared for."""
     begun = time.perf_counter()
@@ -191,20 +195,27 @@ def _run(
     waiting = time.perf_counter()
     with turns:
         waited = time.perf_counter() - waiting
-        if with_features:
-            rows, features = model.run_with_features(stacked)
-        else:
-            rows, features = model.run(stacked), None
+        rows, *others = model.run_with(stacked, *extras)
     rows = rows[: len(views) * crops]
     if crops > 1:
         rows = rows.reshape(len(views), crops, -1).mean(axis=1)
     finite = np.asarray(np.isfinite(rows).all(axis=1))
     for number, (picture, row, is_finite) in enumerate(zip(decoded, rows, finite, strict=True)):
-        picture.views = None
         if is_finite:
             picture.probabilities = row
-            picture.features = None if features is None else features[number]
+            _add(picture, {name: each[number] for name, each in zip(extras, others, strict=True)}, model)
         else:
             picture.error = "the network's answer is not a number"
             picture.thumbnail = b""
+        picture.views = None
     batch.infer = time.perf_counter() - begun - waited
+
+
+def _add(picture: Decoded, extras: dict[str, NDArray[np.float32]], model: Model) -> None:
+    """Give an answered picture what else the file says of it."""
+    picture.features = extras.get(FEATURES_NAME)
+    if EXPLANATION_NAME in extras and picture.views is not None and model.places is not None:
+        pixels = overlay(picture.views[0], extras[EXPLANATION_NAME], model.places)
+        picture.heat_map = jpeg(Image.fromarray(pixels), HEAT_MAP_QUALITY)
+        if picture.thumbnail:
+            picture.heat_thumbnail = thumbnail(pixels)

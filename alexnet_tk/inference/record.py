@@ -23,7 +23,10 @@ class Record:
     probabilities: tuple[float, ...] = ()
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
     truth: str = ""  # the label by the name of its folder, in an evaluation
-    # Of the last hidden layer, (units,), where they were asked for.
+    # Where they were asked for: what the answer rests on, laid over the picture as the network saw it, in a
+    # JPEG and in a thumbnail; the last hidden layer's activations, (units,).
+    heat_map: bytes = field(default=b"", repr=False)
+    heat_thumbnail: bytes = field(default=b"", repr=False)
     features: NDArray[np.floating] | None = field(default=None, repr=False, compare=False)
 
     @property

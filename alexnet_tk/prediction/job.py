@@ -41,6 +41,7 @@ class Job:
     overwrite: bool = False
     strict: bool = False
     report: Path | None = None
+    explain: Path | None = None
     device: str = "auto"
     math: Math = "exact"
     batch_size: int | None = None
@@ -140,8 +141,9 @@ def refuse_contradictions(job: Job) -> None:
             "--engine ray writes a folder of Parquet files; give --output F.parquet",
         ),
         (
-            job.engine == "ray" and (job.strict or job.report is not None or job.on_record is not None),
-            "--strict and --report need all answers in one process; give them to --engine local",
+            job.engine == "ray"
+            and (job.strict or job.on_record is not None or bool(job.report) or bool(job.explain)),
+            "--strict, --report and --explain need all answers in one process; give them to --engine local",
         ),
     ):
         if is_contradiction:

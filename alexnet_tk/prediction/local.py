@@ -17,7 +17,7 @@ class LocalRun:
 
     Parameters
     ----------
-    classifier, pictures, topk, batch_size, workers, thumbnails, features
+    classifier, pictures, topk, batch_size, workers, thumbnails, features, explain
         as `Classifier.batches` takes them
     row
         makes what is written of a record, in the worker threads; None: nothing is
@@ -35,12 +35,13 @@ class LocalRun:
         workers: int | None = None,
         thumbnails: bool = False,
         features: bool = False,
+        explain: bool = False,
     ) -> None:
         self.classifier, self.pictures, self.topk = classifier, pictures, topk
         self.row = row
         self.workers = workers or usable_cores()
         self.batch_size = batch_size or classifier.batch_size(len(pictures), self.workers)
-        self.thumbnails, self.features = thumbnails, features
+        self.thumbnails, self.features, self.explain = thumbnails, features, explain
         self.totals = Totals()
         self.seconds = 0.0
         self.speed = Speed(self.workers, self.batch_size, classifier.device.runs, classifier.model.faster)
@@ -85,6 +86,7 @@ class LocalRun:
             workers=self.workers,
             thumbnails=self.thumbnails,
             features=self.features,
+            explain=self.explain,
         )
         self.speed = batches.speed
         known = skip - start  # records of the first batch

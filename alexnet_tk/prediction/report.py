@@ -58,9 +58,10 @@ def report(
 
 
 def _row(record: Record) -> list[Any]:
-    thumbnail = base64.b64encode(record.thumbnail).decode()
-    probabilities = [round(each, 6) for each in record.probabilities]
-    return [as_text(record.path), record.error, record.labels, probabilities, thumbnail, record.truth]
+    pictures = (record.thumbnail, record.heat_thumbnail)
+    thumbnail, heat_map = (base64.b64encode(each).decode() for each in pictures)
+    answers = [record.labels, [round(each, 6) for each in record.probabilities]]
+    return [as_text(record.path), record.error, *answers, thumbnail, record.truth, heat_map]
 
 
 def _embedded(value: object) -> str:

@@ -15,6 +15,7 @@ from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Outcome, Totals
 from alexnet_tk.prediction.feature_formats import FeatureFormat
 from alexnet_tk.prediction.formats import Format, Parquet
+from alexnet_tk.prediction.heat_maps import heat_map_writer, refuse_existing_folder
 from alexnet_tk.prediction.job import Job, choose_format, refuse_contradictions
 from alexnet_tk.prediction.local import LocalRun
 from alexnet_tk.prediction.output import Write
@@ -43,6 +44,7 @@ def predict(
     overwrite: bool = False,
     strict: bool = False,
     report: str | PathLike[str] | None = None,
+    explain: str | PathLike[str] | None = None,
     device: str = "auto",
     math: Math = "exact",
     batch_size: int | None = None,
@@ -76,6 +78,9 @@ def predict(
         stop before the first picture that fails
     report
         a page to draw, .html, of the pictures and their answers
+    explain
+        a folder for what the answers rest on: each picture as the network saw it, with a heat map over it, as
+        `heat_maps` names them; on the page of `report`, too. The model is one of `export` with `explain`
     device, math, batch_size, workers
         as `Classifier` and its `classify` take them; over Ray, `workers` are actors
     engine
@@ -119,6 +124,7 @@ def predict(
         overwrite=overwrite,
         strict=strict,
         report=None if report is None else Path(report),
+        explain=None if explain is None else Path(explain),
         device=device,
         math=math,
         batch_size=batch_size,
@@ -167,6 +173,8 @@ def _refuse_outputs(job: Job) -> None:
         refuse_existing(job.file, job.overwrite, source=sources)
     if job.report is not None:
         refuse_existing(job.report, job.overwrite, source=sources)
+    if job.explain is not None:
+        refuse_existing_folder(job.explain, keep=job.overwrite or job.resume)
 
 
 def _existing(inputs: Sequence[str | PathLike[str]]) -> list[Path]:
@@ -194,6 +202,7 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
         workers=job.workers,
         thumbnails=job.report is not None,
         features=job.features,
+        explain=job.explain is not None,
     )
     before, records = Totals(), list[Record]()
 
@@ -207,7 +216,15 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
             page = draw_report(job.report, str(subject.model), subject.found.ignored)
             add_to_page = stack.enter_context(page)
 
+        write_heat_map = None
+        if job.explain is not None:
+            subject.classifier.require_explanations()
+            write_heat_map = heat_map_writer(job.explain, before.pictures)
+
         def take(batch: list[Record], rows: list[bytes]) -> None:
+            if write_heat_map is not None:
+                for record in batch:
+                    write_heat_map(record)
             if add_to_page is not None:
                 for record in batch:
                     add_to_page(record)
@@ -215,7 +232,7 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
                 for record in batch:
                     job.on_record(record.top(topk))
             elif job.output is None:
-                records.extend(record.top(topk) for record in batch)
+                records.extend(replace(record.top(topk), heat_map=b"") for record in batch)
             write(b"".join(rows))  # last: what is written is what has been answered
             progress.advance(len(batch))
 

@@ -16,7 +16,7 @@ from alexnet_tk import sample
 from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting import export, verification
 from alexnet_tk.exporting.graph import Variant
-from alexnet_tk.inference.model import open_model
+from alexnet_tk.inference.model import FEATURES_NAME, open_model
 from alexnet_tk.model_files import open_models
 from alexnet_tk.training.checkpoint import Checkpoint
 from tests.exporting.lrn import LRN
@@ -89,7 +89,7 @@ class TestEveryVariant:
         model = open_model(files[variant], device)
         assert model.features == 768
         for some in (pictures, pictures[:2]):
-            probabilities, features = model.run_with_features(some)
+            probabilities, features = model.run_with(some, FEATURES_NAME)
             assert features.dtype == np.float32
             assert features.shape == (len(some), 768)
             assert distance(features, expected[: len(some)]) <= CLOSE[variant.precision]
@@ -137,7 +137,7 @@ def test_a_checkpoint_gives_its_own(
 ) -> None:
     with open_models([fashion_mini], "cpu") as (model,):
         assert model.features == 768
-        probabilities, features = model.run_with_features(pictures)
+        probabilities, features = model.run_with(pictures, FEATURES_NAME)
         np.testing.assert_array_equal(probabilities, model.run(pictures))
     assert distance(features, expected) <= 1e-6
 
@@ -157,7 +157,7 @@ def test_the_last_hidden_layer_is_the_recipes(tmp_path: Path, make: Make) -> Non
     found = export(tmp_path / "model.pt", features=True)
     assert "largest relative difference of features" in str(found)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
-    _, features = open_model(tmp_path / "model.onnx", "cpu").run_with_features(pixels)
+    _, features = open_model(tmp_path / "model.onnx", "cpu").run_with(pixels, FEATURES_NAME)
     with torch.inference_mode():
         expected = checkpoint.classifier().with_features(torch.from_numpy(pixels))[1].numpy()
     assert features.shape == (3, 20)

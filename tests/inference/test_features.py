@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from alexnet_tk.errors import ModelError
 from alexnet_tk.inference import Classifier
-from alexnet_tk.inference.model import OUTPUT_NAME, open_model
+from alexnet_tk.inference.model import FEATURES_NAME, OUTPUT_NAME, open_model
 from alexnet_tk.zoo import built_in_model
 from tests.small_model import HIDDEN, NETWORK
 
@@ -72,7 +72,7 @@ def test_a_fixed_batch_is_padded_and_cut(
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_value = 4
     onnx.save(model, tmp_path / "four.onnx")
-    probabilities, features = open_model(tmp_path / "four.onnx", "cpu").run_with_features(pictures)
+    probabilities, features = open_model(tmp_path / "four.onnx", "cpu").run_with(pictures, FEATURES_NAME)
     assert len(probabilities) == len(pictures)
     np.testing.assert_allclose(features, features_of(pictures), rtol=1e-5)
 

@@ -1,0 +1,95 @@
+"""The output of `export --explain`: its numbers in several runtimes, and what can't have it."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from alexnet_tk import sample
+from alexnet_tk.errors import ModelError, UsageError
+from alexnet_tk.exporting import export
+from alexnet_tk.exporting.graph import Variant
+from alexnet_tk.inference.heat_map import Places
+from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, open_model
+from alexnet_tk.network.explanation import explanation
+from alexnet_tk.training.checkpoint import Checkpoint
+
+Make = Callable[..., Checkpoint]
+
+VARIANTS = [
+    Variant(explain=True),
+    Variant("fp32", "decomposed", "float", features=True, explain=True),
+]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> NDArray[np.uint8]:
+    """Tinted, uint8 (40, 96, 96, 3)."""
+    random = np.random.default_rng(0)
+    grey = np.kron(sample.pictures("val")[0][:40], np.ones((1, 4, 4)))[:, 8:104, 8:104, None]
+    return (grey * random.uniform(0.3, 1, (40, 1, 1, 3))).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(fashion_mini: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Torch's, with the preprocessing of fashion-mini written out."""
+    network = Checkpoint.load(fashion_mini).classifier().alexnet
+    mean = sample.pictures("train")[0].mean()
+    x = torch.from_numpy((pictures.astype(np.float32) - np.float32(mean)) / np.float32(90))
+    found: NDArray[np.float32] = explanation(network, x.permute(0, 3, 1, 2)).numpy()
+    assert (found > 0).any(axis=(1, 2)).all()
+    return found
+
+
+@pytest.fixture(scope="module")
+def files(fashion_mini: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("explained")
+    for number, variant in enumerate(VARIANTS):
+        export(fashion_mini, folder / f"{number}.onnx", **asdict(variant))
+        onnx.checker.check_model(folder / f"{number}.onnx", full_check=True)
+    return [folder / f"{number}.onnx" for number in range(len(VARIANTS))]
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+@pytest.mark.parametrize("number", range(len(VARIANTS)))
+def test_it_is_torchs(
+    device: str,
+    number: int,
+    files: list[Path],
+    fashion_mini: Path,
+    pictures: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
+    model = open_model(files[number], device)
+    assert model.places == Places(31, 32)
+    extras = [FEATURES_NAME, EXPLANATION_NAME] if VARIANTS[number].features else [EXPLANATION_NAME]
+    for some, wanted in ((pictures, expected), (pictures[:1], expected[:1])):
+        probabilities, *_, found = model.run_with(some, *extras)
+        assert found.dtype == np.float32
+        assert found.shape == wanted.shape == (len(some), 2, 2)
+        largest = wanted.max(axis=(1, 2), keepdims=True)
+        np.testing.assert_allclose(found / largest, wanted / largest, atol=1e-5)
+        np.testing.assert_array_equal(probabilities, model.run(some))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_only_float32_has_it(tmp_path: Path, fashion_mini: Path, precision: Any) -> None:
+    with pytest.raises(UsageError, match=f"--explain is for --precision fp32, not {precision}"):
+        export(fashion_mini, tmp_path / "model.onnx", precision=precision, explain=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_output_that_is_neither_is_refused(tmp_path: Path, files: list[Path]) -> None:
+    model = onnx.load(files[0])
+    model.graph.node[-1].output[0] = model.graph.output[1].name = "saliency"
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"gives 'saliency' \(batch, 2, 2\), .*export it again"):
+        open_model(tmp_path / "model.onnx", "cpu")
