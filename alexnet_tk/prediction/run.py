@@ -150,6 +150,8 @@ def run(job: Job, progress: Progress) -> Outcome:
     refuse_contradictions(job)
     _refuse_outputs(job)
     subject = open_subject(job, progress)
+    if job.explain is not None:
+        subject.classifier.require_explanations()
     if isinstance(job.format, FeatureFormat):
         job = replace(job, format=job.format.with_units(subject.classifier.require_features()))
     if job.engine == "ray":
@@ -218,7 +220,6 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
 
         write_heat_map = None
         if job.explain is not None:
-            subject.classifier.require_explanations()
             write_heat_map = heat_map_writer(job.explain, before.pictures)
 
         def take(batch: list[Record], rows: list[bytes]) -> None:
