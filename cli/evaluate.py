@@ -33,6 +33,12 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(metavar="F.html", help="Write a page of the pictures and their answers.")
     ] = None,
+    unknown_below: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", min=0, max=1, help="Tell coverage and error if less probable answers are unknown."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     device: PredictionDevice = "auto",
     math: Math = "exact",
@@ -59,6 +65,7 @@ def evaluate(
             output=output,
             confusion=confusion or (),
             report=report,
+            unknown_below=unknown_below,
             overwrite=overwrite,
             classes_are_folders=classes_are_folders,
             progress=show,

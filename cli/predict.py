@@ -67,6 +67,10 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Write what each answer rests on, as a heat map over its picture."),
     ] = None,
+    unknown_below: Annotated[
+        float | None,
+        typer.Option(metavar="P", min=0, max=1, help="Mark answers that are less probable as unknown."),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="For a model from elsewhere: its labels, one on each line."),
@@ -109,6 +113,7 @@ def predict(
             strict=strict,
             report=report,
             explain=explain,
+            unknown_below=unknown_below,
             device=device,
             math=math,
             batch_size=batch_size,

@@ -72,6 +72,19 @@ class ClassFigures:
     times_mistaken: int  # for that label
 
 
+@dataclass(frozen=True)
+class Unknown:
+    """What is left if answers that are less probable than `below` count as unknown."""
+
+    below: float
+    coverage: Proportion  # of the pictures, those with a known answer
+    correct: Proportion | None  # of these, those whose answer is right; None: there are none
+
+    def __str__(self) -> str:
+        error = f"their error {self.correct.complement}" if self.correct else "no answer is left"
+        return f"unknown below {self.below:g}: coverage {self.coverage}, {error}"
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """The figures of a model, or of several whose probabilities are averaged."""
@@ -87,6 +100,7 @@ class Evaluation:
     ignored: Counter[str]  # other files and what else is left out, by kind
     speeds: list[Speed]  # where the time of each model went
     seconds: float
+    unknown: "Unknown | None" = None  # where it was asked for
 
     @property
     def pictures(self) -> int:
@@ -168,6 +182,8 @@ class Evaluation:
             f"macro  precision {macro.precision:.1%}, recall {macro.recall:.1%}, F1 {macro.f1:.1%}: "
             "means of the classes with pictures"
         )
+        if self.unknown is not None:
+            yield str(self.unknown)
 
     def _class_lines(self) -> Iterator[str]:
         classes = self.classes()

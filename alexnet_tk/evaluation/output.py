@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_tk.errors import UsageError
-from alexnet_tk.evaluation.figures import Evaluation, Proportion, Scores
+from alexnet_tk.evaluation.figures import Evaluation, Proportion, Scores, Unknown
 from alexnet_tk.files import refuse_existing, replacing, sha256
 from alexnet_tk.inference.record import Record
 
@@ -66,6 +66,7 @@ def to_dict(evaluation: Evaluation) -> dict[str, Any]:
         "top1": _proportion(evaluation.top1),
         "top5": _proportion(evaluation.top5),
         "macro": asdict(evaluation.macro),
+        **_unknown(evaluation.unknown),
         "classes": [
             {
                 "label": figures.label,
@@ -93,6 +94,16 @@ def _proportion(correct: Proportion) -> dict[str, Any]:
         "error": correct.complement.fraction,
         "error_interval": list(correct.complement.interval),
     }
+
+
+def _unknown(unknown: Unknown | None) -> dict[str, Any]:
+    """Where it was asked for: the part of the pictures with a known answer, and the figures of these."""
+    if unknown is None:
+        return {}
+    known = None if unknown.correct is None else _proportion(unknown.correct)
+    coverage, interval = unknown.coverage.fraction, list(unknown.coverage.interval)
+    table = {"below": unknown.below, "coverage": coverage, "coverage_interval": interval, "known": known}
+    return {"unknown": table}
 
 
 def _mistake(record: Record) -> dict[str, Any]:

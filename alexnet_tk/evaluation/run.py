@@ -39,6 +39,7 @@ def evaluate(
     output: StrPath | None = None,
     confusion: StrPath | Sequence[StrPath] = (),
     report: StrPath | None = None,
+    unknown_below: float | None = None,
     overwrite: bool = False,
     classes_are_folders: bool = False,
     progress: Progress = SILENCE,
@@ -63,6 +64,8 @@ def evaluate(
         the confusion matrix, as .csv or .png, or both
     report
         an HTML page of the pictures and their answers
+    unknown_below
+        tell how many answers are not less probable, and how many of these are wrong
     overwrite
         replace existing outputs
     classes_are_folders
@@ -85,6 +88,8 @@ def evaluate(
     paths, source = _paths(models), Path(data)
     if not paths:
         raise UsageError("no model to evaluate; name at least one")
+    if unknown_below is not None and not 0 <= unknown_below <= 1:  # NaN, too
+        raise UsageError(f"unknown_below is {unknown_below}; it must be a probability, from 0 to 1")
     outputs = Outputs(
         None if output is None else Path(output),
         _paths(confusion),
@@ -116,7 +121,7 @@ def evaluate(
             page = report_page(outputs.report, title, dataset.ignored, page_figures)
             add_to_page = stack.enter_context(page)
         started = time.perf_counter()
-        tally = _count(answers, dataset, targets, ensemble.labels, add_to_page, progress)
+        tally = _count(answers, dataset, targets, ensemble.labels, unknown_below, add_to_page, progress)
         evaluation = Evaluation(
             models=paths,
             data=source,
@@ -129,6 +134,7 @@ def evaluate(
             ignored=dataset.ignored,
             speeds=speeds,
             seconds=time.perf_counter() - started,
+            unknown=None if unknown_below is None else tally.unknown(),
         )
         page_figures += evaluation.summary()
     outputs.write(evaluation)
@@ -140,17 +146,18 @@ def _count(
     dataset: LabelledPictures,
     targets: NDArray[np.int64],
     labels: list[str],
+    unknown_below: float | None,
     add_to_page: Callable[[Record], None] | None,
     progress: Progress,
 ) -> Tally:
     """Tally all answers; raises `DataError` if no picture can be read."""
-    tally = Tally(labels)
+    tally = Tally(labels, unknown_below or 0.0)
     progress.begin("evaluating", len(targets))
     for index, answer in enumerate(answers):
         answer, target = replace(answer, path=dataset.path(index)), int(targets[index])
         tally.add(answer, target)
         if add_to_page is not None:
-            add_to_page(as_record(answer, target, labels))
+            add_to_page(as_record(answer, target, labels).marked(unknown_below))
         progress.advance(1)
     if not tally.confusion.any():
         path, error = tally.failed[0]

@@ -6,6 +6,7 @@ from heapq import heappush, heappushpop
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_tk.evaluation.figures import Proportion, Unknown
 from alexnet_tk.inference.classify import Answer
 from alexnet_tk.inference.record import Record
 
@@ -16,8 +17,10 @@ RECORD_LABELS = 5  # labels in a record, the most probable ones
 class Tally:
     """Counts of answers; only failed pictures make it grow."""
 
-    def __init__(self, labels: list[str]) -> None:
+    def __init__(self, labels: list[str], unknown_below: float = 0.0) -> None:
         classes = len(labels)
+        self.unknown_below = unknown_below
+        self.known_correct, self.known = 0, 0  # of the answers that are not less probable than that
         self.labels = labels
         self.confusion: NDArray[np.int64] = np.zeros((classes, classes), np.int64)  # [true, predicted]
         self.top5_correct: NDArray[np.int64] = np.zeros(classes, np.int64)  # by true class
@@ -37,6 +40,9 @@ class Tally:
         # Equal probabilities rank by their index, as in a record; `~(… <= …)` lets NaN count as higher.
         rank = np.count_nonzero(~(probabilities <= own)) + np.count_nonzero(probabilities[:target] == own)
         self.confusion[target, predicted] += 1
+        if probabilities[predicted] >= self.unknown_below:
+            self.known += 1
+            self.known_correct += predicted == target
         self.top5_correct[target] += rank < 5
         if predicted != target:
             self._keep_mistake(answer, target, float(probabilities[predicted]))
@@ -50,6 +56,11 @@ class Tally:
             heappush(self._mistakes, entry)
         else:
             heappushpop(self._mistakes, entry)
+
+    def unknown(self) -> Unknown:
+        """What is left of the answers where the less probable ones count as unknown."""
+        correct = Proportion(self.known_correct, self.known) if self.known else None
+        return Unknown(self.unknown_below, Proportion(self.known, int(self.confusion.sum())), correct)
 
     @property
     def mistakes(self) -> list[Record]:

@@ -23,6 +23,7 @@ class Record:
     probabilities: tuple[float, ...] = ()
     thumbnail: bytes = field(default=b"", repr=False)  # JPEG, where it was asked for
     truth: str = ""  # the label by the name of its folder, in an evaluation
+    unknown: bool | None = None  # whether it is less sure than was asked for; None: nothing was asked
     # Where they were asked for: what the answer rests on, laid over the picture as the network saw it, in a
     # JPEG and in a thumbnail; the last hidden layer's activations, (units,).
     heat_map: bytes = field(default=b"", repr=False)
@@ -45,10 +46,21 @@ class Record:
             return self
         return replace(self, labels=self.labels[:topk], probabilities=self.probabilities[:topk])
 
-    def row(self, topk: int) -> dict[str, str | float | None]:
-        """The record as named columns; the ranks of a failed record are None."""
+    def marked(self, unknown_below: float | None) -> "Record":
+        """The same, marked as unknown if its highest probability is below; as it is where that is None."""
+        if unknown_below is None:
+            return self
+        return replace(self, unknown=bool(self.probabilities) and self.probabilities[0] < unknown_below)
+
+    def row(self, topk: int) -> dict[str, str | float | bool | None]:
+        """The record as named columns; the ranks of a failed record are None.
+
+        The column `unknown`, None in a failed record, is there where it was asked for.
+        """
         path = as_utf8(self.path)
-        row: dict[str, str | float | None] = {"path": path, "status": self.status, "error": self.error}
+        row: dict[str, str | float | bool | None] = {"path": path, "status": self.status, "error": self.error}
+        if self.unknown is not None:
+            row["unknown"] = None if self.error else self.unknown
         for rank in range(topk):
             row[f"label_{rank + 1}"] = None if self.error else self.labels[rank]
             row[f"probability_{rank + 1}"] = (

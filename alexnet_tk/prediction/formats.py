@@ -11,7 +11,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,6 +29,10 @@ class Format(ABC):
 
     def require(self) -> None:  # noqa: B027  most need nothing
         """Raise `ModuleNotFoundError` where a package is missing; called before the work."""
+
+    def with_unknown(self) -> "Format":
+        """The format of records that say whether they are unknown; the same if that changes nothing."""
+        return self
 
 
 class RowFormat(Format):
@@ -110,20 +114,27 @@ def _require_status(status: object, error: str) -> None:
         raise ValueError("another status")
 
 
+@dataclass(frozen=True)
 class Csv(AppendableFormat):
     """RFC 4180 with lines that end in LF; paths keep their bytes."""
 
     name, ending = "csv", ".csv"
+    unknown: bool = False  # whether records say that
+
+    def with_unknown(self) -> "Csv":
+        """With a column for it."""
+        return Csv(unknown=True)
 
     def header(self, topk: int) -> bytes:
         """The names of the columns."""
         from alexnet_tk.inference.record import Record
 
-        return self._line(Record("", "none").row(topk).keys())
+        return self._line(Record("", "none", unknown=False if self.unknown else None).row(topk).keys())
 
     def row(self, record: "Record", topk: int) -> bytes:
         """One line, unless a name holds the end of one."""
-        return self._line(record.row(topk).values())
+        values = record.row(topk).values()
+        return self._line(str(each).lower() if isinstance(each, bool) else each for each in values)
 
     def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
         """Whole rows: those that end in LF outside of quotes."""
@@ -184,17 +195,25 @@ class JsonLines(Journal):
         ranks = range(1, topk + 1)
         for line in file:
             row: dict[str, Any] = json.loads(line)
+            unknown = bool(row["unknown"]) if "unknown" in row else None
             if row["error"]:
-                yield Record(row["path"], row["error"])
+                yield Record(row["path"], row["error"], unknown=unknown)
                 continue
             labels = tuple(row[f"label_{rank}"] for rank in ranks)
-            yield Record(row["path"], "", labels, tuple(row[f"probability_{rank}"] for rank in ranks))
+            probabilities = tuple(row[f"probability_{rank}"] for rank in ranks)
+            yield Record(row["path"], "", labels, probabilities, unknown=unknown)
 
 
+@dataclass(frozen=True)
 class Parquet(WholeFormat):
     """Parquet, whose table of contents stands at its end; needs the extra "parquet"."""
 
     name, ending = "parquet", ".parquet"
+    unknown: bool = False  # whether records say that
+
+    def with_unknown(self) -> "Parquet":
+        """With a column for it."""
+        return replace(self, unknown=True)
 
     def require(self) -> None:
         """Import pyarrow."""
@@ -204,7 +223,7 @@ class Parquet(WholeFormat):
         """Write the records in groups of 10,000 rows."""
         from alexnet_tk.prediction import parquet
 
-        parquet.write(records, file, topk)
+        parquet.write(records, file, topk, self.unknown)
 
     def encode(self, records: Iterable["Record"], topk: int) -> bytes:
         """The bytes of a file of these records."""

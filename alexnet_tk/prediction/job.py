@@ -42,6 +42,7 @@ class Job:
     strict: bool = False
     report: Path | None = None
     explain: Path | None = None
+    unknown_below: float | None = None
     device: str = "auto"
     math: Math = "exact"
     batch_size: int | None = None
@@ -105,6 +106,8 @@ def refuse_contradictions(job: Job) -> None:
     for name, value in (("topk", job.topk), ("batch_size", job.batch_size), ("workers", job.workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; it must be at least 1")
+    if job.unknown_below is not None and not 0 <= job.unknown_below <= 1:  # NaN, too
+        raise UsageError(f"unknown_below is {job.unknown_below}; it must be a probability, from 0 to 1")
     if job.engine not in get_args(Engine):
         raise UsageError(f"engine is {job.engine!r}; it must be {' or '.join(get_args(Engine))}")
     for is_contradiction, message in (
@@ -139,6 +142,10 @@ def refuse_contradictions(job: Job) -> None:
         (
             job.engine == "ray" and (job.file is None or not isinstance(job.format, Parquet)),
             "--engine ray writes a folder of Parquet files; give --output F.parquet",
+        ),
+        (
+            job.engine == "ray" and job.unknown_below is not None,
+            "--unknown-below marks the answers of one process; give it to --engine local",
         ),
         (
             job.engine == "ray"

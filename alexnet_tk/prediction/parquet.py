@@ -18,22 +18,27 @@ ROWS = 10_000  # in memory at a time, and in a group of the file
 FEATURE_ROWS = 1_024  # the same for features: 16 MB of the full network's
 
 
-def schema(topk: int) -> pa.Schema:
-    """The columns of a record; `path_bytes` is the file's name as it is, `path` what of it is Unicode."""
+def schema(topk: int, unknown: bool = False) -> pa.Schema:
+    """The columns of a record; `path_bytes` is the file's name as it is, `path` what of it is Unicode.
+
+    With `unknown` there is a column for that.
+    """
     columns = [
         ("path", pa.string()),
         ("path_bytes", pa.binary()),
         ("status", pa.string()),
         ("error", pa.string()),
     ]
+    if unknown:
+        columns.append(("unknown", pa.bool_()))
     for rank in range(1, topk + 1):
         columns += [(f"label_{rank}", pa.string()), (f"probability_{rank}", pa.float64())]
     return pa.schema(columns)
 
 
-def write(records: Iterable[Record], file: Path | IO[bytes], topk: int) -> None:
+def write(records: Iterable[Record], file: Path | IO[bytes], topk: int, unknown: bool = False) -> None:
     """Write the records, a few thousand of them in memory; the same records give the same bytes."""
-    columns, rows = schema(topk), (_row(each.row(topk)) for each in records)
+    columns, rows = schema(topk, unknown), (_row(each.row(topk)) for each in records)
     with pq.ParquetWriter(file, columns) as writer:
         while group := list(islice(rows, ROWS)):
             writer.write_table(pa.Table.from_pylist(group, columns))

@@ -28,6 +28,7 @@ DIFFERENCES = {
     "format": "in another format",
     "batch_size": "with another --batch-size",
     "settings": "with other --labels or --preprocess",
+    "unknown_below": "with another --unknown-below",
 }
 
 
@@ -48,6 +49,7 @@ class Plan:
     device: str = "cpu"
     arithmetic: Arithmetic = "exact"
     decoding: int = 1  # `images.DECODING_REVISION`
+    unknown_below: float | None = None
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Plan:
         settings: str = "",
         device: str = "cpu",
         arithmetic: Arithmetic = "exact",
+        unknown_below: float | None = None,
     ) -> "Plan":
         """The plan for these pictures; `model` is the SHA-256 of its file, `device` is its kind."""
         names, count = hashlib.sha256(), 0
@@ -78,6 +81,7 @@ class Plan:
             device,
             arithmetic,
             images.DECODING_REVISION,
+            unknown_below,
         )
 
     def save(self, output: Path) -> None:

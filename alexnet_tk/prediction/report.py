@@ -58,10 +58,19 @@ def report(
 
 
 def _row(record: Record) -> list[Any]:
-    pictures = (record.thumbnail, record.heat_thumbnail)
-    thumbnail, heat_map = (base64.b64encode(each).decode() for each in pictures)
-    answers = [record.labels, [round(each, 6) for each in record.probabilities]]
-    return [as_text(record.path), record.error, *answers, thumbnail, record.truth, heat_map]
+    thumbnail, heat_map = (
+        base64.b64encode(each).decode() for each in (record.thumbnail, record.heat_thumbnail)
+    )
+    return [
+        as_text(record.path),
+        record.error,
+        record.labels,
+        [round(each, 6) for each in record.probabilities],
+        thumbnail,
+        record.truth,
+        heat_map,
+        bool(record.unknown),
+    ]
 
 
 def _embedded(value: object) -> str:

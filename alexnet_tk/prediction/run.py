@@ -45,6 +45,7 @@ def predict(
     strict: bool = False,
     report: str | PathLike[str] | None = None,
     explain: str | PathLike[str] | None = None,
+    unknown_below: float | None = None,
     device: str = "auto",
     math: Math = "exact",
     batch_size: int | None = None,
@@ -81,6 +82,8 @@ def predict(
     explain
         a folder for what the answers rest on: each picture as the network saw it, with a heat map over it, as
         `heat_maps` names them; on the page of `report`, too. The model is one of `export` with `explain`
+    unknown_below
+        mark records as unknown whose highest probability is below this one, in a column of their own
     device, math, batch_size, workers
         as `Classifier` and its `classify` take them; over Ray, `workers` are actors
     engine
@@ -109,6 +112,7 @@ def predict(
 
     """
     destination = Path(output) if isinstance(output, (str, PathLike)) else output
+    chosen = format if isinstance(format, Format) else choose_format(format, destination)
     job = Job(
         inputs=as_list(inputs),
         lists=as_paths(lists),
@@ -119,12 +123,13 @@ def predict(
         outputs=outputs,
         topk=topk,
         output=destination,
-        format=format if isinstance(format, Format) else choose_format(format, destination),
+        format=chosen if unknown_below is None else chosen.with_unknown(),
         resume=resume,
         overwrite=overwrite,
         strict=strict,
         report=None if report is None else Path(report),
         explain=None if explain is None else Path(explain),
+        unknown_below=unknown_below,
         device=device,
         math=math,
         batch_size=batch_size,
@@ -191,9 +196,14 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
     earlier = earlier_batch_size(job.file) if job.resume and job.file is not None else None
     format, topk = job.rows, subject.topk
 
+    def given(record: Record) -> Record:
+        """What was asked for of it; a page has more labels."""
+        record = record.top(topk).marked(job.unknown_below)
+        return replace(record, heat_map=b"") if record.heat_map else record
+
     def row(record: Record) -> bytes:
         assert format is not None, "else no rows are made"
-        return format.row(record.top(topk), topk)
+        return format.row(given(record), topk)
 
     local = LocalRun(
         subject.classifier,
@@ -228,12 +238,12 @@ def _predict_here(job: Job, subject: Subject, progress: Progress) -> Outcome:
                     write_heat_map(record)
             if add_to_page is not None:
                 for record in batch:
-                    add_to_page(record)
+                    add_to_page(record.marked(job.unknown_below))
             if job.on_record is not None:
                 for record in batch:
-                    job.on_record(record.top(topk))
+                    job.on_record(given(record))
             elif job.output is None:
-                records.extend(replace(record.top(topk), heat_map=b"") for record in batch)
+                records.extend(map(given, batch))
             write(b"".join(rows))  # last: what is written is what has been answered
             progress.advance(len(batch))
 

@@ -27,6 +27,7 @@ class Subject:
     found: Found
     topk: int
     math: Math
+    unknown_below: float | None = None
 
     def plan(self, format: str, batch_size: int, device: str | None = None) -> Plan:
         """What decides the bytes of an output."""
@@ -43,6 +44,7 @@ class Subject:
             settings=self.classifier.settings,
             device=kind,
             arithmetic=how,
+            unknown_below=self.unknown_below,
         )
 
 
@@ -87,7 +89,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     topk = min(job.topk, len(classifier.labels))
     if topk < job.topk:
         progress.say(f"the model has {counted(topk, 'label')}: all are given, not {job.topk:,}")
-    return Subject(model, hashed, classifier, found, topk, job.math)
+    return Subject(model, hashed, classifier, found, topk, job.math, job.unknown_below)
 
 
 def _listed(job: Job) -> list[str]:

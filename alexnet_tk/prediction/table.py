@@ -35,7 +35,7 @@ class TableLayout:
         return Text().join(
             self._line(
                 record.path if rank == 0 else "",
-                printable(label),
+                f"unknown, {printable(label)}?" if record.unknown and rank == 0 else printable(label),
                 f"{probability:.2%}",
                 "bold" if rank == 0 else "dim",
                 _bar(probability),
