@@ -20,7 +20,7 @@ from alexnet_tk.model_files import headline, open_models
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.text import counted
 
-BINS = 15  # of the expected calibration error, of equal width, as in Guo et al.
+BINS = 15  # of the expected calibration error
 COLDEST, HOTTEST = 0.01, 100.0
 HALVINGS = 60  # of the interval that the temperature lies in
 ROWS_PER_PIECE = 4096  # of the probabilities, so that temporaries stay small
@@ -28,7 +28,11 @@ ROWS_PER_PIECE = 4096  # of the probabilities, so that temporaries stay small
 
 @dataclass(frozen=True)
 class Reliability:
-    """How sure answers are, and how often they are right, in bins of the first answer's probability."""
+    """How sure answers are, and how often they are right, in bins of the first answer's probability.
+
+    The bins hold the same number of answers, give or take one, the least sure ones first. (Guo et al. take bins
+    of equal width, most of which are nearly empty where a network is good.)
+    """
 
     counts: NDArray[np.int64]  # (bins,) answers
     confidence: NDArray[np.float64]  # (bins,) their mean probability; 0 where there are none
@@ -194,10 +198,10 @@ def reliability(probabilities: NDArray[np.float64], targets: NDArray[np.int64]) 
     """How sure the first answers are, and how often they are right."""
     first = probabilities.argmax(axis=1)
     sure, right = probabilities.max(axis=1), first == targets
-    bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
+    bins = np.array_split(np.argsort(sure, kind="stable"), BINS)
+    counts = np.array([len(each) for each in bins])
     confidence, accuracy = (
-        np.bincount(bins, weights=values, minlength=BINS) / counts.clip(1) for values in (sure, right)
+        np.array([values[each].sum() for each in bins]) / counts.clip(1) for values in (sure, right)
     )
     of_target = _logits(probabilities)[np.arange(len(targets)), targets]
     return Reliability(counts, confidence, accuracy, float(-of_target.mean()))

@@ -95,14 +95,15 @@ def draw_reliability(
     for axes, title, (counts, confidence, accuracy) in zip(
         figure.subplots(1, len(titles), squeeze=False)[0], titles, bins, strict=True
     ):
-        middles = (np.arange(len(counts)) + 0.5) / len(counts)
-        width, used = 1 / len(counts), counts > 0
-        axes.bar(middles, accuracy, 0.95 * width, color="C0", alpha=0.5, label="right")
-        axes.bar(middles, counts / counts.sum(), 0.35 * width, color="C1", label="all answers")
-        axes.plot(confidence[used], accuracy[used], "k.", label="mean of a bin")
+        used = counts > 0
         axes.plot([0, 1], [0, 1], "k:", label="as sure as right")
+        axes.vlines(confidence[used], confidence[used], accuracy[used], color="C3", label="the difference")
+        axes.plot(confidence[used], accuracy[used], "C0o", label=f"a bin, {counts[used].mean():,.0f} answers")
         axes.set(
-            xlabel="probability of the first answer", ylabel="part of the answers", xlim=(0, 1), ylim=(0, 1)
+            xlabel="mean probability of the first answer",
+            ylabel="part that is right",
+            xlim=(0, 1),
+            ylim=(0, 1),
         )
         axes.set_title(title)
         axes.legend(loc="upper left")

@@ -47,12 +47,22 @@ def test_it_is_the_likeliest(seed: int, truth: float) -> None:
     assert found == pytest.approx(truth, rel=0.25)
 
 
-def test_the_expected_calibration_error_by_hand() -> None:
-    """Bins of a fifteenth: 0.50 and 0.52 share one, 0.9 and 0.61 have one each."""
+@pytest.mark.parametrize(
+    ("bins", "counts", "expected"),
+    [
+        (2, [2, 2], 2 / 4 * abs(0.51 - 0.5) + 2 / 4 * abs((0.61 + 0.9) / 2 - 0.5)),
+        (3, [2, 1, 1], 2 / 4 * abs(0.51 - 0.5) + 1 / 4 * abs(0.61 - 0) + 1 / 4 * abs(0.9 - 1)),
+        (6, [1, 1, 1, 1, 0, 0], (0.5 + 0.52 + 0.61 + 0.1) / 4),
+    ],
+)
+def test_the_expected_calibration_error_by_hand(
+    monkeypatch: pytest.MonkeyPatch, bins: int, counts: list[int], expected: float
+) -> None:
+    """Bins of as many answers each, by how sure they are: 0.5 (right), 0.52, 0.61 and 0.9 (right)."""
+    monkeypatch.setattr(calibration, "BINS", bins)
     probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.52, 0.28], [0.05, 0.05, 0.9], [0.61, 0.2, 0.19]])
     found = calibration.reliability(probabilities, np.array([0, 2, 2, 1]))
-    assert found.counts.tolist() == [0] * 7 + [2, 0, 1, 0, 0, 0, 1, 0]
-    expected = 2 / 4 * abs(0.51 - 0.5) + 1 / 4 * abs(0.9 - 1) + 1 / 4 * abs(0.61 - 0)
+    assert found.counts.tolist() == counts
     assert found.expected_error == pytest.approx(expected)
     assert found.likelihood == pytest.approx(-np.log([0.5, 0.28, 0.9, 0.2]).mean())
 
