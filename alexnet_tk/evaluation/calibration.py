@@ -30,8 +30,8 @@ ROWS_PER_PIECE = 4096  # of the probabilities, so that temporaries stay small
 class Reliability:
     """How sure answers are, and how often they are right, in bins of the first answer's probability.
 
-    The bins hold the same number of answers, give or take one, the least sure ones first. (Guo et al. take bins
-    of equal width, most of which are nearly empty where a network is good.)
+    The bins hold the same number of answers, give or take one, the least sure ones first. (Guo et al. take
+    bins of equal width, most of which are nearly empty where a network is good.)
     """
 
     counts: NDArray[np.int64]  # (bins,) answers
