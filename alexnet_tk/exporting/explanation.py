@@ -7,6 +7,7 @@ weights, with zeros where their units are zero.
 """
 
 from math import isqrt
+from typing import Any
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
@@ -28,7 +29,7 @@ def add_explanation(model: onnx.ModelProto) -> None:
     maps = _dims(graph, "alexnet.c5.weight")[0]
     side = isqrt(inputs // maps)
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: int) -> str:
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         name = PREFIX + output
         graph.node.append(helper.make_node(kind, inputs, [name], name=f"node_{name}", **attributes))
         return name
@@ -57,7 +58,8 @@ def add_explanation(model: onnx.ModelProto) -> None:
 
 def _layer(graph: onnx.GraphProto, weight: str) -> NodeProto:
     """The node that multiplies by this weight, transposed."""
-    return next(node for node in graph.node if node.op_type == "Gemm" and weight in node.input)
+    nodes: list[NodeProto] = [node for node in graph.node if node.op_type == "Gemm"]
+    return next(node for node in nodes if weight in node.input)
 
 
 def _dims(graph: onnx.GraphProto, weight: str) -> list[int]:

@@ -44,4 +44,5 @@ def _interpolation(size: int, cells: int, places: Places) -> NDArray[np.float32]
     """How much each cell counts at each pixel of a side, float32 (size, cells)."""
     at = np.clip((np.arange(size) - places.first) / places.step, 0, cells - 1)  # in cells
     distance = np.abs(at[:, None] - np.arange(cells))
-    return np.maximum(0, 1 - distance).astype(np.float32)
+    weights: NDArray[np.float32] = np.maximum(0, 1 - distance).astype(np.float32)
+    return weights

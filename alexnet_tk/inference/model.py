@@ -286,13 +286,13 @@ def _check_shapes(
             f"{path} does not give {OUTPUT_NAME!r} (batch, {len(labels)}) for its {len(labels)} labels; "
             "export it again"
         )
-    for name, kind, shape in others:
-        is_known = (name == FEATURES_NAME and shape == [units]) or (
-            name == EXPLANATION_NAME and len(shape) == 2 and shape[0] == shape[1]
+    for name, kind, sides in others:
+        is_known = (name == FEATURES_NAME and sides == [units]) or (
+            name == EXPLANATION_NAME and len(sides) == 2 and sides[0] == sides[1]
         )
         if kind != "tensor(float)" or not is_known:
             raise ModelError(
-                f"{path} gives {name!r} (batch, {', '.join(map(str, shape))}), which is neither "
+                f"{path} gives {name!r} (batch, {', '.join(map(str, sides))}), which is neither "
                 f"{FEATURES_NAME!r} (batch, {units}) nor {EXPLANATION_NAME!r} (batch, side, side); "
                 "export it again"
             )

@@ -1,5 +1,7 @@
 """What an answer rests on: where in the picture its score comes from."""
 
+from math import isqrt
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -21,6 +23,6 @@ def explanation(network: AlexNet, x: Tensor) -> Tensor:
             pooled.requires_grad_()
             logits = network.head(network.hidden(pooled))
             (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), pooled)
-    products = (pooled.detach() * gradient).unflatten(1, (channels, -1))  # (N, 256, 36)
-    side = round(products.shape[2] ** 0.5)
-    return F.relu(products.sum(dim=1)).unflatten(1, (side, side))
+    products = (pooled.detach() * gradient).view(len(x), channels, -1)  # (N, 256, 36)
+    side = isqrt(products.shape[2])
+    return F.relu(products.sum(dim=1)).view(len(x), side, side)
