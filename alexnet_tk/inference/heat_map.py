@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+TINY = 1e-30  # what a map of zeros is divided by
 STRENGTH = 0.7  # of the colour where the map is largest; the picture shows through
 
 
@@ -31,7 +32,7 @@ def overlay(picture: NDArray[np.uint8], cells: NDArray[np.float32], places: Plac
     """
     weights = _interpolation(len(picture), len(cells), places)
     heat = weights @ cells @ weights.T  # (S, S)
-    heat /= max(float(heat.max()), np.finfo(np.float32).tiny)
+    heat /= max(float(heat.max()), TINY)
     grey = picture @ np.array([0.299, 0.587, 0.114], np.float32)  # (S, S), ITU-R BT.601's weights
     # Red comes first, then green joins it and makes yellow.
     colour = np.stack([np.ones_like(heat), np.clip(2 * heat - 1, 0, 1), np.zeros_like(heat)], axis=2) * 255
