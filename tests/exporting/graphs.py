@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import onnx
 import pytest
+from torch import Tensor
 
 from alexnet_tk.exporting import quantization, run
 from alexnet_tk.exporting.graph import Variant, build_graph
@@ -14,14 +16,23 @@ _built: dict[str, bytes] = {}
 
 
 def _shared(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
-    weights = {name: hash(each.numpy().tobytes()) for name, each in checkpoint.weights.items()}
+    weights = _hashed(checkpoint.weights)
     half = variant.precision == "fp16"  # int8 is made from float32
-    key = repr((checkpoint.recipe, weights, checkpoint.statistics, half, variant.lrn, variant.input))
+    statistics = checkpoint.statistics.to_plain()
+    key = repr((checkpoint.recipe, weights, _hashed(statistics), half, variant.lrn, variant.input))
     if key not in _built:
         _built[key] = build_graph(checkpoint, variant).SerializeToString()
     model = onnx.ModelProto()
     model.ParseFromString(_built[key])
     return model
+
+
+def _hashed(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and hashes in the place of tensors."""
+    return {
+        name: hash(each.numpy().tobytes()) if isinstance(each, Tensor) else each
+        for name, each in values.items()
+    }
 
 
 @contextmanager
