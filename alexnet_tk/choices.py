@@ -9,7 +9,12 @@ ChannelOrder = Literal["RGB", "BGR"]  # of the network's input
 Stage = Literal["relu", "pool", "lrn", "spatial"]
 LrnConvention = Literal["paper", "divided"]  # "divided": alpha / size, as in Caffe and torch
 Initialisation = Literal["paper", "he", "caffe", "authors"]
+# Where the missing units of dropout are made up for: in training those that are left are multiplied, or in
+# prediction all of them.
+DropoutScale = Literal["training", "prediction"]
 ClassWeights = Literal["equal", "balanced"]  # "balanced": every class counts as much as any other
+# Of the biases' learning rate: the weights', or none.
+BiasSchedule = Literal["same", "constant"]
 Schedule = Literal["plateau", "steps", "cosine", "onecycle"]
 TrainingPrecision = Literal["auto", "half", "fp32", "tf32", "bf16", "fp16"]
 

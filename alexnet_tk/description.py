@@ -1,6 +1,6 @@
 """The contents of a model's file, read without computing anything: for `alexnet-tk show`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,11 @@ def _describe_checkpoint(path: Path) -> Description:
 
     checkpoint = Checkpoint.load(path)
     facts = checkpoint.recipe.to_dict()
-    facts["preprocess"]["mean"] = list(checkpoint.preprocess.mean)
-    facts["statistics"] = asdict(checkpoint.statistics)
+    if not checkpoint.preprocess.mean_picture:
+        facts["preprocess"]["mean"] = list(checkpoint.preprocess.mean)
+    facts["statistics"] = checkpoint.statistics.to_plain()
+    if checkpoint.statistics.picture is not None:
+        facts["statistics"]["picture"] = list(checkpoint.statistics.picture.shape)
     facts["temperature"] = checkpoint.temperature
     facts["training"] = {key: value for key, value in checkpoint.training.items() if key != "history"}
     return Description(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from alexnet_tk.choices import Initialisation, LrnConvention, Stage
+from alexnet_tk.choices import DropoutScale, Initialisation, LrnConvention, Stage
 from alexnet_tk.errors import RecipeError
 from alexnet_tk.tables import require
 
@@ -116,6 +116,7 @@ class Network:
 
     image_size: int = 224
     towers: int = 2
+    talk: bool = True  # c3, f6 and f7 read the units of all towers, as f8 does in any case
     channels: tuple[int, int, int, int, int] = (96, 256, 384, 384, 256)
     hidden: tuple[int, int] = (4096, 4096)
     c1: FirstConvolution = field(default_factory=FirstConvolution)
@@ -123,6 +124,7 @@ class Network:
     pool_kernel: int = POOL_KERNEL  # 2: pools do not overlap
     pool_ceil: bool = False  # round pooled sizes up, as Caffe does
     dropout: float = 0.5
+    dropout_scale: DropoutScale = "training"  # "prediction": as section 4.2 has it
     init: Initialisation = "paper"
     lrn: LRN = field(default_factory=LRN)
     spatial: Spatial = field(default_factory=Spatial)
@@ -179,15 +181,18 @@ class Convolution:
 
 @dataclass(frozen=True)
 class FullyConnected:
-    """A fully connected layer, which reads the units of all towers."""
+    """A fully connected layer."""
 
-    inputs: int
+    inputs: int  # units, those of all towers
     outputs: int
+    groups: int = 1  # 1: every tower reads the units of all towers
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(outputs, inputs)."""
-        return self.outputs, self.inputs
+        """(outputs, inputs), or, where towers are apart, that of a convolution of one pixel."""
+        if self.groups == 1:
+            return self.outputs, self.inputs
+        return self.outputs, self.inputs // self.groups, 1, 1
 
     @property
     def parameters(self) -> int:
@@ -198,13 +203,18 @@ class FullyConnected:
 Layer = Convolution | FullyConnected
 
 
+def towers_apart(network: Network) -> int:
+    """The groups in which c3, f6 and f7 read: 1, or as many as there are towers that do not talk."""
+    return 1 if network.talk else network.towers
+
+
 def convolutions(network: Network) -> dict[str, Convolution]:
-    """The layers c1 to c5; only c3 has every tower read the maps of all towers."""
+    """The layers c1 to c5; only c3 has every tower read the maps of all towers, if they talk."""
     towers, c1, (m1, m2, m3, m4, m5) = network.towers, network.c1, network.channels
     return {
         "c1": Convolution(3, m1, c1.kernel, c1.stride, c1.padding, groups=1),
         "c2": Convolution(m1, m2, kernel=5, stride=1, padding=2, groups=towers),
-        "c3": Convolution(m2, m3, kernel=3, stride=1, padding=1, groups=1),
+        "c3": Convolution(m2, m3, kernel=3, stride=1, padding=1, groups=towers_apart(network)),
         "c4": Convolution(m3, m4, kernel=3, stride=1, padding=1, groups=towers),
         "c5": Convolution(m4, m5, kernel=3, stride=1, padding=1, groups=towers),
     }
@@ -212,10 +222,10 @@ def convolutions(network: Network) -> dict[str, Convolution]:
 
 def fully_connected(network: Network, num_classes: int) -> dict[str, FullyConnected]:
     """The layers f6 to f8; f6 reads the flattened maps after c5's pooling."""
-    h6, h7 = network.hidden
+    (h6, h7), groups = network.hidden, towers_apart(network)
     return {
-        "f6": FullyConnected(network.channels[4] * map_sizes(network)["pool5"] ** 2, h6),
-        "f7": FullyConnected(h6, h7),
+        "f6": FullyConnected(network.channels[4] * map_sizes(network)["pool5"] ** 2, h6, groups),
+        "f7": FullyConnected(h6, h7, groups),
         "f8": FullyConnected(h7, num_classes),
     }
 

@@ -228,7 +228,7 @@ def _fit(
     picture: Image.Image, values: Values, square: Square, file: IO[bytes] | None = None
 ) -> NDArray[np.uint8]:
     """`load` for a Pillow image; raises Pillow's own decoding errors."""
-    resize, crop, shorter = square.resize, square.crop, min(picture.size)
+    resize, shorter = square.resize, min(picture.size)
     if not shorter:
         raise PictureError("no pixels")
     if shorter > resize:
@@ -246,8 +246,7 @@ def _fit(
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)
     scaled = picture.resize((resize, resize), FILTERS[square.filter], box=box)
-    margin = (resize - crop) // 2
-    return np.asarray(scaled)[margin : margin + crop, margin : margin + crop]
+    return square.centre(np.asarray(scaled))  # type: ignore[no-any-return]
 
 
 def ten_crops(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

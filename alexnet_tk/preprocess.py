@@ -1,7 +1,7 @@
 """How a picture becomes a network's input: geometry and normalisation, with every number resolved."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from alexnet_tk.choices import ChannelOrder, Filter
 
@@ -21,6 +21,11 @@ class Square:
         """The scaled square before cropping, from which training and ten-crop evaluation take their crops."""
         return Square(self.resize, self.resize, self.filter)
 
+    def centre(self, picture: Any) -> Any:
+        """The crop, (crop, crop, …), of a scaled square, an array or a tensor (resize, resize, …); a view."""
+        margin = (self.resize - self.crop) // 2
+        return picture[margin : margin + self.crop, margin : margin + self.crop]
+
 
 @dataclass(frozen=True)
 class Preprocess(Square):
@@ -29,6 +34,8 @@ class Preprocess(Square):
     channel_order: ChannelOrder  # of the network's input
     mean: RGB
     std: RGB
+    # Whether the network subtracts the mean picture, too: what it has beyond `mean`.
+    mean_picture: bool = False
 
     def with_crop(self, crop: int) -> Self:
         """The same preprocessing for a network with another input size."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from alexnet_tk.choices import (
+    BiasSchedule,
     ChannelOrder,
     ClassWeights,
     Filter,
@@ -32,7 +33,9 @@ class PreprocessRecipe:
     filter: Filter = "bilinear"
     # Of the network's input; the mean and the deviation are red, green, blue in either case.
     channel_order: ChannelOrder = field(default="RGB", metadata={"formerly": "color"})
-    mean: Literal["dataset"] | RGB = "dataset"  # subtracted, 0..255; "dataset": of the training set
+    # Subtracted, 0..255. "dataset": the mean colour of the training set; "picture": its mean picture, whose
+    # centre is subtracted from every crop.
+    mean: Literal["dataset", "picture"] | RGB = "dataset"
     std: RGB = (1.0, 1.0, 1.0)  # divides after the mean is subtracted, 0..255
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class Augment:
     # σ of the random shift along the principal components of the training set's colours.
     color_sigma: float = field(default=0.1, metadata={"formerly": "color"})
     color_epochs: int = 0  # the colours are shifted in that many epochs, and no more; 0: in all
+    # What pictures are divided by, less the mean, in the epochs in which their colours are shifted.
+    color_divisor: float = 1.0
     group: int = 1  # pictures, one after the other in an epoch's order, that share a crop and a mirror
     rotate: float = 0.0  # degrees, uniform in ±rotate
 
@@ -65,6 +70,7 @@ class Augment:
         require(self.crop or not area, "augment.crop", self.crop, "true where augment.crop_area is given")
         require(self.color_sigma >= 0, "augment.color_sigma", self.color_sigma, "at least 0")
         require(self.color_epochs >= 0, "augment.color_epochs", self.color_epochs, "at least 0")
+        require(self.color_divisor > 0, "augment.color_divisor", self.color_divisor, "above 0")
         require(self.group >= 1, "augment.group", self.group, "at least 1")
         require(0 <= self.rotate <= 180, "augment.rotate", self.rotate, "from 0 to 180 degrees")
 
@@ -79,6 +85,8 @@ class Train:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     bias_lr: float = 1.0  # multiplies the learning rate of the biases
+    # "constant": it stays while the schedule changes that of the weights, until a layer stands still.
+    bias_schedule: BiasSchedule = "same"
     bias_weight_decay: float | Literal["same"] = "same"
     # What multiplies a layer's learning rate from the start of an epoch on, such as ["c1", 67, 0.1]; the
     # first epoch is 1, and a layer with 0 stands still.
@@ -120,7 +128,8 @@ class Train:
     @property
     def has_own_biases(self) -> bool:
         """Whether biases are updated otherwise than weights."""
-        return self.bias_lr != 1 or self.bias_weight_decay not in ("same", self.weight_decay)
+        decay = self.bias_weight_decay in ("same", self.weight_decay)
+        return self.bias_lr != 1 or self.bias_schedule != "same" or not decay
 
     def epochs_for(self, pictures: int) -> int:
         """The maximum number of epochs; "auto" shows about 300,000 pictures in 10 to 90 epochs."""
@@ -154,8 +163,9 @@ class Recipe:
             self.network.image_size,
             table.filter,
             table.channel_order,
-            dataset_mean if table.mean == "dataset" else table.mean,
+            dataset_mean if isinstance(table.mean, str) else table.mean,
             table.std,
+            table.mean == "picture",
         )
 
     @property

@@ -1,8 +1,8 @@
-"""Make docs/towers.svg and docs/lrn.svg, the drawings of docs/network.md.
+"""Make docs/towers.svg, docs/lrn.svg and docs/stages.svg, the drawings of docs/network.md.
 
 python scripts/make_drawings.py
 
-The numbers in them come from the recipe of 2012, so the same code gives the same bytes. A drawing brings its
+The numbers and orders in them come from recipes, so the same code gives the same bytes. A drawing brings its
 background, light or dark as the reader's browser prefers.
 """
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
+from alexnet_tk import zoo
 from alexnet_tk.geometry import Network, convolutions, layers, map_sizes
+from alexnet_tk.recipe import Recipe
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -273,11 +275,47 @@ def _formula(drawing: Drawing, x: float, y: float, i: int, window: list[int], ne
     drawing.text(x, y, f"{left}{squares})){power}", size=15, at="start")
 
 
+STAGES = {"relu": "ReLU", "pool": "pool", "lrn": "LRN", "spatial": "within maps"}
+STEP = 98  # pixels from one stage to the next
+
+
+def draw_stages(networks: dict[str, Network]) -> Drawing:
+    """What follows c1 and c2, in the order it is computed, a row for each network."""
+    drawing = Drawing(1060, 76 + 72 * len(networks), "What follows c1 and c2 in four networks")
+    drawing.text(530, 36, "What follows the first two layers", size=17)
+    for number, (name, network) in enumerate(networks.items()):
+        y = 68 + 72 * number
+        drawing.text(24, y + 24, name, size=14, at="start")
+        row = [("picture", "c1"), *(("tower0", STAGES[each]) for each in network.c1.then)]
+        row += [("picture", "c2"), *(("tower1", STAGES[each]) for each in network.c2.then)]
+        for place, (look, words) in enumerate(row):
+            x = 172 + STEP * place
+            drawing.box(look, x, y, STEP - 20, 38)
+            drawing.text(x + STEP / 2 - 10, y + 24, words, size=12)
+            if place:
+                drawing.arrow("own", x - 20, y + 19, x - 2, y + 19)
+    return drawing
+
+
+def drawings() -> dict[str, Drawing]:
+    """All drawings, by the names of their files."""
+    networks = {
+        "the paper's text": Recipe().override("network.order=lrn-pool").network,
+        "run 145": zoo.recipe("krizhevsky-2012").network,
+        "bvlc_alexnet": zoo.recipe("bvlc-alexnet").network,
+        "alexnet-2012": Network(),
+    }
+    return {
+        "towers": draw_towers(Network()),
+        "lrn": draw_lrn(Network()),
+        "stages": draw_stages(networks),
+    }
+
+
 def main() -> None:
-    """Write both drawings."""
-    network = Network()
-    draw_towers(network).save(DOCS / "towers.svg")
-    draw_lrn(network).save(DOCS / "lrn.svg")
+    """Write them."""
+    for name, drawing in drawings().items():
+        drawing.save(DOCS / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def test_torch_agrees_on_the_sizes() -> None:
     networks += [Network(pool_kernel=kernel, pool_ceil=ceil) for kernel in (2, 4) for ceil in (False, True)]
     for network in networks:
         c1 = network.c1
-        maps = torch.zeros(1, 3, network.image_size, network.image_size)
+        side = network.image_size + c1.padding_after  # `padding_after` is on the right and below
+        maps = torch.zeros(1, 3, side, side)
         maps = torch.nn.functional.conv2d(
             maps, torch.zeros(1, 3, c1.kernel, c1.kernel), None, c1.stride, c1.padding
         )
@@ -139,6 +140,6 @@ def test_torch_agrees_on_the_sizes() -> None:
 
 def test_the_recipes_documents_name_their_parameters() -> None:
     models = Path(__file__).parent.parent / "models"
-    for name in ("alexnet-2012", "bvlc-alexnet", "caffenet", "torchvision-alexnet"):
+    for name in ("alexnet-2012", "bvlc-alexnet", "caffenet", "krizhevsky-2012", "torchvision-alexnet"):
         count = parameters(zoo.recipe(name).network, 1000)
         assert f"{count:,} parameters" in (models / name / "README.md").read_text(encoding="utf-8")

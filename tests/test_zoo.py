@@ -16,6 +16,7 @@ NAMES = [
     "caffenet",
     "cifar-small",
     "fashion-mini",
+    "krizhevsky-2012",
     "own-pictures",
     "photo-mini",
     "torchvision-alexnet",

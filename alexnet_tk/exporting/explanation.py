@@ -6,28 +6,27 @@ connected layers and two ReLUs, so the gradient is a row of f8's weights, multip
 weights, with zeros where their units are zero.
 """
 
-from math import isqrt
 from typing import Any
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
+from alexnet_tk.geometry import Network, map_sizes
 from alexnet_tk.inference.model import EXPLANATION_NAME
 
 PREFIX = "explanation_"  # of the names of nodes and values
 
 
-def add_explanation(model: onnx.ModelProto) -> None:
+def add_explanation(model: onnx.ModelProto, network: Network) -> None:
     """Make the map of each picture's most probable answer an output, float32 (batch, 6, 6).
 
-    It is for graphs in float32, whose layers have the names of `AlexNet`.
+    It is for graphs in float32, whose layers have the names of `AlexNet`, and for towers that talk in f6 and
+    f7: elsewhere these are no products of matrices.
     """
     graph = model.graph
     f6, f7, f8 = (_layer(graph, f"alexnet.{name}.weight") for name in ("f6", "f7", "f8"))
     pooled, hidden6, hidden7 = (layer.input[0] for layer in (f6, f7, f8))
-    inputs = _dims(graph, f6.input[1])[1]
-    maps = _dims(graph, "alexnet.c5.weight")[0]
-    side = isqrt(inputs // maps)
+    maps, side = network.channels[-1], map_sizes(network)["pool5"]
 
     def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         name = PREFIX + output
@@ -41,6 +40,10 @@ def add_explanation(model: onnx.ModelProto) -> None:
 
     best = node("ArgMax", [f8.output[0]], "class", axis=1, keepdims=0)
     gradient = node("Gather", [f8.input[1], best], "f8_gradient", axis=0)  # (N, 4096)
+    if network.dropout_scale == "prediction":  # f6 and f7 are multiplied by what dropout keeps
+        kept = helper.make_tensor(f"{PREFIX}kept", TensorProto.FLOAT, [], [(1 - network.dropout) ** 2])
+        graph.initializer.append(kept)
+        gradient = node("Mul", [gradient, kept.name], "f8_scaled")
     for name, layer, hidden in (("f7", f7, hidden7), ("f6", f6, hidden6)):
         active = node("Sign", [hidden], f"{name}_active")  # 1 or, after ReLU, 0
         passed = node("Mul", [gradient, active], f"{name}_passed")
@@ -60,7 +63,3 @@ def _layer(graph: onnx.GraphProto, weight: str) -> NodeProto:
     """The node that multiplies by this weight, transposed."""
     nodes: list[NodeProto] = [node for node in graph.node if node.op_type == "Gemm"]
     return next(node for node in nodes if weight in node.input)
-
-
-def _dims(graph: onnx.GraphProto, weight: str) -> list[int]:
-    return list(next(each.dims for each in graph.initializer if each.name == weight))

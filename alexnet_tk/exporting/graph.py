@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import torch
@@ -13,8 +13,9 @@ from alexnet_tk.choices import InputKind, LrnForm, Precision
 from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting.explanation import add_explanation
 from alexnet_tk.exporting.lrn import translation_table
+from alexnet_tk.geometry import Network, Stages
 from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
-from alexnet_tk.network.alexnet import TensorClassifier
+from alexnet_tk.network.classifier import TensorClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
 
 OPSET = 18
@@ -46,10 +47,12 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
 
     """
     size = checkpoint.recipe.network.image_size
-    classifier: TensorClassifier = checkpoint.classifier()
+    of_pictures = checkpoint.classifier()
+    of_pictures.alexnet.network = _relu_first(checkpoint.recipe.network)
+    classifier: TensorClassifier = of_pictures
     pictures = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if variant.input == "float":
-        classifier = TensorClassifier(classifier.alexnet).eval()
+        classifier = of_pictures.of_tensors().eval()
         pictures = torch.zeros(2, 3, size, size)
     if variant.precision == "fp16":
         classifier.alexnet.half()
@@ -72,7 +75,7 @@ def build_graph(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
     if variant.features:
         add_features(model)
     if variant.explain:
-        add_explanation(model)
+        add_explanation(model, checkpoint.recipe.network)
     if model.ByteSize() >= onnx.checker.MAXIMUM_PROTOBUF:
         raise ExportError(
             "the network is larger than 2 GB, more than one ONNX file can hold; use a smaller network.hidden"
@@ -90,6 +93,22 @@ def add_features(model: onnx.ModelProto) -> None:
     )
     shape = [model.graph.output[0].type.tensor_type.shape.dim[0].dim_param, weight.dims[1]]
     model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES_NAME, float32, shape))
+
+
+def _relu_first(network: Network) -> Network:
+    """The network with every ReLU before the pooling that it follows, which gives the same values.
+
+    OpenCV reads a MaxPool of an int8 file only where integers follow it at once.
+    """
+
+    def swapped(then: Stages) -> Stages:
+        place = then.index("relu")
+        if then[place - 1 : place] != ("pool",):
+            return then
+        return (*then[: place - 1], "relu", "pool", *then[place + 1 :])
+
+    c1, c2 = network.c1, network.c2
+    return replace(network, c1=replace(c1, then=swapped(c1.then)), c2=replace(c2, then=swapped(c2.then)))
 
 
 def _remove_origins(model: onnx.ModelProto) -> None:

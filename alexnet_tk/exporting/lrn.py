@@ -54,18 +54,14 @@ def decomposed_lrn(x: Any, size: int, alpha: float, beta: float, k: float, tower
 
 
 def spatial_norm(x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-    """Mul, AveragePool, Mul, Add and Div: ONNX has no operator for it.
+    """Mul, Conv and Div, with roots between them: ONNX has no operator for it.
 
-    An average that counts the zeros around a map is the sum divided by size².
+    k + α Σ X² is a convolution of the squares, with a group for each map: every weight is α, the bias is k.
     """
-    a = _in_float32(x)
-    half = [size // 2] * 4
-    mean = op.AveragePool(
-        op.Mul(a, a), kernel_shape=[size] * 2, pads=half, strides=[1, 1], count_include_pad=1
-    )
-    d = op.Add(
-        op.Mul(mean, _constant(np.array(alpha * size**2, np.float32))), _constant(np.array(k, np.float32))
-    )
+    maps, a = x.shape[1], _in_float32(x)
+    square = np.full((maps, 1, size, size), alpha, np.float32)
+    bias, pads = np.full(maps, k, np.float32), [size // 2] * 4
+    d = op.Conv(op.Mul(a, a), _constant(square), _constant(bias), group=maps, pads=pads)
     return _in_type_of(x, op.Div(a, _power(d, beta)))
 
 
@@ -80,8 +76,8 @@ def translation_table(form: LrnForm) -> dict[Any, Callable[..., Any]]:
     return table | {torch.ops.alexnet_tk.spatial_response_norm.default: spatial_norm}
 
 
-def decomposed_lrn_convolutions(model: onnx.ModelProto) -> set[str]:
-    """The names of the convolutions that `decomposed_lrn` made: those without the weights of a layer."""
+def normalising_convolutions(model: onnx.ModelProto) -> set[str]:
+    """The names of the convolutions that `decomposed_lrn` and `spatial_norm` made: those of no layer."""
     return {
         node.name
         for node in model.graph.node

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from alexnet_tk.exporting.graph import Variant, build_graph, silenced
-from alexnet_tk.exporting.lrn import decomposed_lrn_convolutions
+from alexnet_tk.exporting.lrn import normalising_convolutions
 from alexnet_tk.inference.model import INPUT_NAME, Input
 from alexnet_tk.progress import Progress
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ def write_quantized(
     The activations of the calibration pictures, uint8 (N, S, S, 3), give the ranges of the integers.
     """
     model = build_graph(checkpoint, variant)
-    excluded = sorted(decomposed_lrn_convolutions(model))
+    excluded = sorted(normalising_convolutions(model))
     with TemporaryDirectory(prefix="alexnet-tk-") as folder:
         # The graph is passed as a file because the quantiser makes enough copies in memory as it is.
         float_graph = Path(folder) / "float32.onnx"

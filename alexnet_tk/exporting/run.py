@@ -93,6 +93,8 @@ def export(
     refuse_existing(output, overwrite, source=[checkpoint])
     if explain and precision != "fp32":
         raise UsageError(f"--explain is for --precision fp32, not {precision}: a gradient needs float32")
+    if explain and not loaded.recipe.network.talk:
+        raise UsageError("--explain is for towers that read each other in f6 and f7; leave it out")
     variant = Variant(precision, lrn, input, features, explain)
     calibration = _calibration_pictures(loaded, variant, calibrate)
     pictures = _verification_pictures(loaded, variant, calibrate if verify_on is None else verify_on)

@@ -208,7 +208,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
         kind: InputKind = "uint8" if saved["in_graph"] else "float"
         table = {key: saved[key] for key in PREPROCESS_KEYS}
         recipe = Recipe.from_dict({"network": metadata["network"], "preprocess": table})
-        if recipe.preprocess.mean == "dataset":
+        if isinstance(recipe.preprocess.mean, str):
             raise ValueError("its mean is not a number")
         preprocess = recipe.resolve(recipe.preprocess.mean)
     except KeyError as error:
@@ -239,7 +239,7 @@ def open_model(path: Path, device: str = "auto", math: Math = "exact", latency: 
 
 def preprocess_metadata(preprocess: Preprocess, kind: InputKind) -> dict[str, Any]:
     """What a file says of its preprocessing; `open_model` reads it back."""
-    return {
+    metadata = {
         "resize": preprocess.resize,
         "crop": preprocess.crop,
         "filter": preprocess.filter,
@@ -251,6 +251,8 @@ def preprocess_metadata(preprocess: Preprocess, kind: InputKind) -> dict[str, An
         # and divide by std (red, green, blue, 0..255), order the channels, move them to the front.
         "in_graph": ["mean", "std", "color"] if kind == "uint8" else [],
     }
+    # With either input the graph subtracts what the mean picture has beyond the mean.
+    return metadata | {"mean_picture": True} if preprocess.mean_picture else metadata
 
 
 def softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:

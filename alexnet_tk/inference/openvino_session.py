@@ -31,6 +31,7 @@ FASTER = {
 }
 MEASURED_ON = ("x86_64", "AMD64")
 SHAPES = 3  # that have a network of their own: each holds the weights once more
+NARROW = 256  # units of a fully connected layer, up to which OpenVINO fuses it with those around it
 # ONNX Runtime's names for the types that have another one here.
 TYPES = {"u8": "uint8", "f16": "float16", "f32": "float", "f64": "double", "i32": "int32", "i64": "int64"}
 
@@ -108,6 +109,7 @@ class OpenVinoSession:
         self.arithmetic: Arithmetic = "bf16" if math == "fast" and gains else "exact"
         self._cores = usable_cores()
         self._runs = 1 if latency else self._cores
+        self._fuses = not _has_narrow_integers(self._model)
         self._compiled: dict[tuple[int, ...] | None, _Compiled] = {}
         self._compiling = Lock()
 
@@ -152,12 +154,27 @@ class OpenVinoSession:
             "ENABLE_HYPER_THREADING": True,  # `usable_cores` counts threads of the processor
             "ENABLE_CPU_PINNING": False,  # the workers that decode share the cores with it
         }
+        if not self._fuses:
+            settings["SNIPPETS_MODE"] = "DISABLE"
         return _Compiled(self._core.compile_model(self._model, "CPU", settings))
 
 
 def can_be_faster() -> bool:
     """Whether it was measured on such a processor."""
     return platform.machine() in MEASURED_ON
+
+
+def _has_narrow_integers(model: Any) -> bool:
+    """Whether there are integers, and a fully connected layer of few units that another one follows.
+
+    OpenVINO 2026.4 fuses such layers, and its answers for fewer than 16 pictures were then far off.
+    """
+    kinds: dict[str, list[Any]] = {}
+    for each in model.get_ordered_ops():
+        kinds.setdefault(each.get_type_name(), []).append(each)
+    shapes = [each.get_output_partial_shape(0) for each in kinds.get("MatMul", [])[:-1]]
+    units = [shape[len(shape) - 1] for shape in shapes if shape.rank.is_static and len(shape)]
+    return "FakeQuantize" in kinds and any(each.is_dynamic or each.get_length() <= NARROW for each in units)
 
 
 def open_where_faster(path: Path, math: Math, latency: bool = False) -> OpenVinoSession:

@@ -49,7 +49,7 @@ def read_preprocess(name_or_file: str) -> GivenPreprocess:
     if name_or_file in NAMED:
         recipe = zoo.recipe(NAMED[name_or_file])
         mean = recipe.preprocess.mean
-        assert mean != "dataset", "recipes of public weights have numbers"
+        assert not isinstance(mean, str), "recipes of public weights have numbers"
         return GivenPreprocess(recipe.resolve(mean), name_or_file)
     try:
         table: dict[str, Any] = tomllib.loads(Path(name_or_file).read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ def read_preprocess(name_or_file: str) -> GivenPreprocess:
         recipe_table = from_table(PreprocessRecipe, table, "preprocess.")
     except RecipeError as error:
         raise RecipeError(f"--preprocess {name_or_file}: {error}") from error
-    if recipe_table.mean == "dataset":
+    if isinstance(recipe_table.mean, str):
         raise RecipeError(
             f"--preprocess {name_or_file} has no mean; give three numbers, red, green and blue, 0..255"
         )

@@ -1,4 +1,4 @@
-"""The dual-tower AlexNet of 2012, from pixels to probabilities.
+"""The dual-tower AlexNet of 2012, from pixels to logits; classifier.py makes them probabilities.
 
     pictures (N, S, S, 3)  →  normalise  →  AlexNet  →  softmax  →  probabilities (N, num_classes)
 
@@ -18,7 +18,6 @@ from alexnet_tk.geometry import LRN, POOL_STRIDE, Network, Stages, convolutions,
 from alexnet_tk.network.initial_values import INITIAL_VALUES
 from alexnet_tk.network.lrn import operator_for
 from alexnet_tk.network.spatial import SpatialResponseNorm
-from alexnet_tk.preprocess import Preprocess
 
 
 class LocalResponseNorm(nn.Module):
@@ -37,6 +36,14 @@ class LocalResponseNorm(nn.Module):
         return operator_for(x)(x, lrn.size, lrn.alpha_per_square, lrn.beta, lrn.k, self.towers)
 
 
+class TowerLinear(nn.Conv2d):
+    """A fully connected layer whose towers read their own units: a grouped convolution of one pixel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs) to (N, outputs)."""
+        return super().forward(x[:, :, None, None]).flatten(1)
+
+
 class AlexNet(nn.Module):
     """The eight layers of section 3.5; input float (N, 3, S, S), output logits (N, num_classes)."""
 
@@ -45,8 +52,8 @@ class AlexNet(nn.Module):
     c3: nn.Conv2d
     c4: nn.Conv2d
     c5: nn.Conv2d
-    f6: nn.Linear
-    f7: nn.Linear
+    f6: nn.Linear | TowerLinear
+    f7: nn.Linear | TowerLinear
     f8: nn.Linear
 
     def __init__(self, network: Network, num_classes: int) -> None:
@@ -63,7 +70,10 @@ class AlexNet(nn.Module):
             )
             self.add_module(name, convolution)
         for name, units in fully_connected(network, num_classes).items():
-            self.add_module(name, nn.Linear(units.inputs, units.outputs))
+            if units.groups == 1:
+                self.add_module(name, nn.Linear(units.inputs, units.outputs))
+            else:
+                self.add_module(name, TowerLinear(units.inputs, units.outputs, 1, groups=units.groups))
         self.norm = LocalResponseNorm(network.lrn, network.towers)
         self.pool = nn.MaxPool2d(network.pool_kernel, POOL_STRIDE, ceil_mode=network.pool_ceil)
         self.spatial = SpatialResponseNorm(network.spatial)
@@ -93,6 +103,9 @@ class AlexNet(nn.Module):
     def hidden(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
         """f7's activations (N, 4096) of the flattened maps (N, 9216); `masks` as for `features`."""
         x = F.relu(self.f6(x))  # (N, 4096)
+        if masks is None and self.network.dropout_scale == "prediction":
+            keep = 1 - self.network.dropout
+            return F.relu(self.f7(x * keep)) * keep
         if masks is None:
             return F.relu(self.f7(x))  # (N, 4096)
         for_f6, for_f7 = masks.to(x.dtype).tensor_split((x.shape[1],), dim=1)
@@ -132,13 +145,15 @@ class AlexNet(nn.Module):
 def dropout_masks(network: Network, pictures: int, seed: int, device: torch.device) -> Tensor:
     """Dropout masks for f6 and f7 in a training step, float (N, 4096 + 4096), section 4.2.
 
-    With dropout 0.5 half of the values are 0 and the others 2, so that predictions need no scaling. The same
-    seed, number of pictures and kind of device give the same masks.
+    With dropout 0.5 half of the values are 0 and the others 2, so that predictions need no scaling; where
+    `network.dropout_scale` is "prediction", the others are 1. The same seed, number of pictures and kind of
+    device give the same masks.
     """
     generator = torch.Generator(device).manual_seed(seed)
     keep = 1 - network.dropout
     masks = torch.empty(pictures, sum(network.hidden), device=device)
-    return masks.bernoulli_(keep, generator=generator).div_(keep)
+    masks.bernoulli_(keep, generator=generator)
+    return masks if network.dropout_scale == "prediction" else masks.div_(keep)
 
 
 def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: ChannelOrder) -> Tensor:
@@ -149,8 +164,8 @@ def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: Channe
     pictures
         uint8 or float (N, S, S, 3), red, green, blue, 0..255
     mean, std
-        float (3,), or (S·3,) as `line_of_pixels` makes them: subtracted from red, green and blue, then
-        divided by; on the scale 0..255
+        float (3,), or as `line_of_pixels` makes them: subtracted from red, green and blue, then divided by;
+        on the scale 0..255. The mean may be a picture, (S, S, 3)
     channel_order
         the result's
 
@@ -170,43 +185,10 @@ def normalise(pictures: Tensor, mean: Tensor, std: Tensor, channel_order: Channe
 
 
 def line_of_pixels(values: Tensor, width: int) -> Tensor:
-    """The values of red, green and blue, (3,), for each of a line's pixels, (width·3,); a line as it is."""
-    return values if len(values) == width * 3 else values.repeat(width)
+    """The values of red, green and blue, (3,), for each of a line's pixels, (width·3,); lines as they are.
 
-
-class TensorClassifier(nn.Module):
-    """Normalised pictures, float (N, 3, S, S), to float32 probabilities (N, num_classes).
-
-    The network computes in the precision of its weights; the softmax is float32.
+    Those of a picture, (H, width, 3), are (H, width·3).
     """
-
-    def __init__(self, alexnet: AlexNet) -> None:
-        super().__init__()
-        self.alexnet = alexnet
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Compute, softmax."""
-        return self.with_features(image)[0]
-
-    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The probabilities, and f7's activations after ReLU, float32 (N, 4096)."""
-        features = self.alexnet.features(image.to(self.alexnet.c1.weight.dtype))
-        logits = self.alexnet.head(features)
-        return F.softmax(logits.float(), dim=1), features.float()
-
-
-class PictureClassifier(TensorClassifier):
-    """What an ONNX file computes: uint8 pictures (N, S, S, 3) to float32 probabilities (N, num_classes)."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, alexnet: AlexNet, preprocess: Preprocess) -> None:
-        super().__init__(alexnet)
-        self.channel_order = preprocess.channel_order
-        self.register_buffer("mean", torch.tensor(preprocess.mean))
-        self.register_buffer("std", torch.tensor(preprocess.std))
-
-    def with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalise, compute, softmax."""
-        return super().with_features(normalise(image, self.mean, self.std, self.channel_order))
+    if values.ndim == 3:
+        return values.flatten(1)
+    return values if values.shape[-1] == width * 3 else values.repeat(width)

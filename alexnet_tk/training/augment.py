@@ -28,6 +28,7 @@ class EpochDraws:
     mirror: NDArray[np.bool_]  # (N,)
     shift: NDArray[np.float32] | None  # (N, 3) added to red, green, blue
     angle: NDArray[np.float32] | None  # (N,) radians
+    divisor: float  # of the pictures, less their mean
 
     @classmethod
     def draw(cls, recipe: Recipe, epoch: int, pictures: int, statistics: Statistics) -> "EpochDraws":
@@ -69,6 +70,7 @@ class EpochDraws:
             mirror & augment.mirror,
             color @ np.array(statistics.eigenvectors, np.float32).T if has_color else None,
             angle * np.float32(np.radians(augment.rotate)) if augment.rotate else None,
+            augment.color_divisor if has_color else 1.0,
         )
 
     def crop(self, picture: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
@@ -87,10 +89,4 @@ class EpochDraws:
             shift = torch.from_numpy(np.tile(self.shift[indices], self.square.crop)[:, None])
         if self.angle is not None:
             angle = torch.from_numpy(self.angle[indices])
-        return Changes(mirror, shift, angle)
-
-
-def centre(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The centre crop, as in prediction: uint8 (S, S, 3) of (R, R, 3); a view."""
-    margin = (picture.shape[0] - size) // 2
-    return picture[margin : margin + size, margin : margin + size]
+        return Changes(mirror, shift, angle, self.divisor)

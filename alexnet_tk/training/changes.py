@@ -1,7 +1,7 @@
 """The random changes of a batch of training pictures (section 4.1), computed on the batch's device."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,11 +20,12 @@ class Changes:
     mirror: Tensor  # bool (B, 1, 1, 1)
     shift: Tensor | None  # float32 (B, 1, S·3) added to the lines of pixels, red, green, blue by turns
     angle: Tensor | None  # float32 (B,) radians
+    divisor: float = 1.0  # of the pictures, less their mean
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Changes":
         """The function's results for each tensor."""
         shift, angle = (None if each is None else function(each) for each in (self.shift, self.angle))
-        return Changes(function(self.mirror), shift, angle)
+        return replace(self, mirror=function(self.mirror), shift=shift, angle=angle)
 
     def apply(self, pictures: Tensor) -> Tensor:
         """Mirror, rotate and colour-shift: float32 (B, S, S, 3) of uint8 (B, S, S, 3).
@@ -40,10 +41,12 @@ class Changes:
     def network_input(
         self, pictures: Tensor, mean: Tensor, std: Tensor, channel_order: ChannelOrder
     ) -> Tensor:
-        """`apply`, then `normalise`: float32 (B, 3, S, S) in channels_last layout.
+        """`apply`, then `normalise` and `divisor`: float32 (B, 3, S, S) in channels_last layout.
 
         On the CPU a few pictures are done at a time, so that their temporaries stay in the cache.
         """
+        if self.divisor != 1:
+            std = std * self.divisor
         count, size, _, _ = pictures.shape
         if pictures.device.type != "cpu" or count <= PICTURES_PER_PIECE:
             return normalise(self.apply(pictures), mean, std, channel_order)

@@ -3,7 +3,7 @@
 import argparse
 import reprlib
 import warnings
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from alexnet_tk.errors import AlexnetError, CheckpointError, OutputError, RecipeError
 from alexnet_tk.files import model_placeholder, replacing
-from alexnet_tk.network.alexnet import AlexNet, PictureClassifier
+from alexnet_tk.network.alexnet import AlexNet
+from alexnet_tk.network.classifier import PictureClassifier
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import Recipe
 from alexnet_tk.text import one_line
@@ -59,7 +60,8 @@ class Checkpoint:
             for name in ("f8.weight", "f8.bias"):
                 weights[name] = weights[name] / self.temperature
         alexnet.load_state_dict(weights, assign=True)
-        return PictureClassifier(alexnet, self.preprocess).eval()
+        picture = self.statistics.subtracted(self.recipe) if self.preprocess.mean_picture else None
+        return PictureClassifier(alexnet, self.preprocess, picture).eval()
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; raises `OutputError`."""
@@ -68,7 +70,7 @@ class Checkpoint:
             "recipe": self.recipe.to_dict(),
             "labels": self.labels,
             "label_ids": self.label_ids,
-            "statistics": asdict(self.statistics),
+            "statistics": self.statistics.to_plain(),
             "weights": self.weights,
             "training": self.training,
             "temperature": self.temperature,
@@ -118,6 +120,7 @@ class Checkpoint:
                 raise ValueError("its labels are not all strings")
         if len(self.label_ids) not in (0, len(self.labels)):
             raise ValueError(f"it has {len(self.labels)} labels and {len(self.label_ids)} ids")
+        self._check_picture()
         with torch.device("meta"):
             network = AlexNet(self.recipe.network, len(self.labels)).state_dict()
         for name in sorted(network.keys() | self.weights.keys()):
@@ -131,6 +134,17 @@ class Checkpoint:
                     None if each is None else tuple(getattr(each, "shape", ())) for each in (expected, found)
                 ]
                 raise ValueError(f"{name} should have the shape {shapes[0]} and has {shapes[1]}")
+
+    def _check_picture(self) -> None:
+        """Raise `ValueError` unless there is a mean picture where the recipe asks for one."""
+        size, picture = self.recipe.preprocess.resize, self.statistics.picture
+        if picture is None and not self.preprocess.mean_picture:
+            return
+        if not isinstance(picture, Tensor) or picture.dtype != torch.float32:
+            raise ValueError("its mean picture is not a dense float32 tensor")
+        require_numbers("its mean picture", picture)
+        if picture.shape != (size, size, 3):
+            raise ValueError(f"its mean picture has the shape {tuple(picture.shape)}, not {(size, size, 3)}")
 
 
 def require_numbers(name: str, tensor: Tensor) -> None:

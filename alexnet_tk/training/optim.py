@@ -41,7 +41,7 @@ class PaperSGD(torch.optim.SGD):
                 {
                     "params": group,
                     "weight_decay": train.weight_decay if not is_bias or own == "same" else own,
-                    "rates": partial(rate_factor, train, layer, is_bias),
+                    "rate": partial(rate_of, train, layer, is_bias),
                 }
                 for (layer, is_bias), group in groups.items()
             ],
@@ -98,14 +98,16 @@ class PaperSGD(torch.optim.SGD):
 
     def _rates(self, lr: float, at: float) -> list[float]:
         """The learning rate of each group."""
-        return [max(lr * group["rates"](at), STILL) for group in self.param_groups]
+        return [max(group["rate"](lr, at), STILL) for group in self.param_groups]
 
 
-def rate_factor(train: Train, layer: str, is_bias: bool, at: float) -> float:
-    """What multiplies the learning rate of a layer's weights or biases after `at` completed epochs."""
-    factor = train.bias_lr if is_bias else 1.0
+def rate_of(train: Train, layer: str, is_bias: bool, lr: float, at: float) -> float:
+    """The learning rate of a layer's weights or biases after `at` completed epochs, in a step with `lr`."""
     begun = [rate for name, epoch, rate in train.layer_rates if name == layer and at >= epoch - 1]
-    return factor * begun[-1] if begun else factor
+    factor = begun[-1] if begun else 1.0
+    if is_bias and train.bias_schedule == "constant":
+        return train.lr * train.bias_lr if factor else 0.0
+    return lr * ((train.bias_lr if is_bias else 1.0) * factor)
 
 
 class Plateau:

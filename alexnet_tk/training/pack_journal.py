@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alexnet_tk.errors import OutputError
+from alexnet_tk.files import replacing
 from alexnet_tk.layout import PACKED_INDEX, PACKED_JOURNAL
 from alexnet_tk.progress import Progress
 from alexnet_tk.text import one_line
 from alexnet_tk.training.dataset import Dataset
-from alexnet_tk.training.packed import PACKED_FORMAT, PACKED_JPEG_FORMAT
+from alexnet_tk.training.packed import PACKED_FORMAT, PACKED_JPEG_FORMAT, ROW_SHAPE
 from alexnet_tk.training.statistics import Moments
 
 JOURNAL_EVERY = 512  # pictures between two lines of the journal
@@ -27,6 +31,8 @@ class SplitState:
     failed: dict[int, str] = field(default_factory=dict)  # the rows without a picture, and why
     moments: Moments = field(default_factory=Moments)  # of the pictures so far
     sizes: list[int] = field(default_factory=list)  # bytes of each row so far, where they are JPEGs
+    # The sum of the training pictures so far; None where an earlier version has begun without it.
+    total: NDArray[np.int64] | None = None
 
 
 class Journal:
@@ -35,6 +41,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.states = {split: SplitState(split) for split in ("train", "val")}
+        self.states["train"].total = np.zeros(ROW_SHAPE, np.int64)
         self._recorded = dict.fromkeys(self.states, 0)  # sizes that the file has
 
     @classmethod
@@ -88,7 +95,26 @@ class Journal:
         if state.sizes:
             line["sizes"] = state.sizes[self._recorded[state.split] :]  # the others are in the lines before
             self._recorded[state.split] = len(state.sizes)
+        if state.total is not None:
+            with replacing(self._total_file(state.rows)) as part, part.open("wb") as file:
+                np.save(file, state.total)
         self._append(line)
+        if state.total is not None:
+            self._remove_totals(but=state.rows)
+
+    def remove(self) -> None:
+        """Remove the journal, of a set that is complete."""
+        self._remove_totals()
+        self.path.unlink()
+
+    def _total_file(self, rows: int) -> Path:
+        """Where the sum of the pictures of so many rows is: a line of the journal belongs to it."""
+        return self.path.with_name(f"total_{rows}.npy")
+
+    def _remove_totals(self, but: int = -1) -> None:
+        for path in self.path.parent.glob("total_*.npy"):
+            if path != self._total_file(but):
+                path.unlink()
 
     def _append(self, line: dict[str, object]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
@@ -122,10 +148,22 @@ class Journal:
                     raise ValueError(f"{len(sizes)} sizes of {rows} rows")
                 self.states[split] = SplitState(split, rows, failed, moments, sizes)
                 self._recorded[split] = len(sizes)
-        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            train = self.states["train"]
+            if train.rows:
+                train.total = _read_total(self._total_file(train.rows))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError) as error:
             raise OutputError(
                 f"{self.path} is damaged ({one_line(error)}); remove {self.path.parent} to start afresh"
             ) from error
+
+
+def _read_total(path: Path) -> NDArray[np.int64] | None:
+    if not path.exists():
+        return None
+    total: NDArray[np.int64] = np.load(path, allow_pickle=False)
+    if total.shape != ROW_SHAPE or total.dtype != np.int64:
+        raise ValueError(f"{path.name} holds {total.dtype} {total.shape}")
+    return total
 
 
 def _form(quality: int | None) -> str:

@@ -4,6 +4,7 @@
     PACKED/train_classes.npy  int64 (N,) the pictures' classes, -1 for a row that holds no picture
     PACKED/val.npy, PACKED/val_classes.npy  the same for validation
     PACKED/packed.json        labels, and the statistics of the training set
+    PACKED/mean_picture.npy   float32 (256, 256, 3) the mean of the training pictures; sets of 0.1.0 have none
     PACKED/failed.txt         the pictures that could not be read, and why
 
 A set of JPEGs has in the place of each array
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from alexnet_tk import images
@@ -37,6 +39,7 @@ from alexnet_tk.training.statistics import Statistics
 PACKED_FORMAT, PACKED_JPEG_FORMAT = "alexnet-tk.packed/1", "alexnet-tk.packed-jpeg/1"
 PACKED_SQUARE = Recipe().square.uncropped  # of the recipe's defaults: shorter side 256, bilinear
 ROW_SHAPE = (PACKED_SQUARE.crop, PACKED_SQUARE.crop, 3)
+MEAN_PICTURE = "mean_picture.npy"
 
 
 class Rows(Protocol):
@@ -121,7 +124,9 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
                 raise DataError(f"{path} holds {len(pictures):,} rows, not {len(targets):,}; pack it again")
             rows = np.flatnonzero(targets >= 0)
             splits[split] = PackedSplit(pictures, rows, targets[rows], path)
-        statistics = Statistics.from_lists(**index["statistics"])
+        statistics = Statistics.from_lists(
+            **index["statistics"], picture=_mean_picture(folder / MEAN_PICTURE)
+        )
         labels, label_ids = index["labels"], index["label_ids"]
         source = str(index.get("source", ""))
         data = Dataset(splits["train"], splits["val"], labels, label_ids, roots={folder: ""}, source=source)
@@ -135,6 +140,15 @@ def open_packed(folder: Path) -> tuple[Dataset, Statistics]:
 def offsets_file(path: Path) -> Path:
     """Where the rows of a file of JPEGs begin."""
     return path.with_name(f"{path.stem}_offsets.npy")
+
+
+def _mean_picture(path: Path) -> torch.Tensor | None:
+    if not path.exists():
+        return None
+    picture = np.load(path, allow_pickle=False)
+    if picture.shape != ROW_SHAPE or picture.dtype != np.float32 or not np.isfinite(picture).all():
+        raise DataError(f"{path} is no mean picture of 256×256; pack it again")
+    return torch.from_numpy(picture)
 
 
 def _open_array(path: Path) -> Rows:

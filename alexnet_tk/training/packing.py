@@ -4,7 +4,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -27,6 +27,7 @@ from alexnet_tk.training import imagenet
 from alexnet_tk.training.dataset import Dataset, Split, from_folder
 from alexnet_tk.training.pack_journal import JOURNAL_EVERY, Journal, SplitState
 from alexnet_tk.training.packed import (
+    MEAN_PICTURE,
     PACKED_FORMAT,
     PACKED_JPEG_FORMAT,
     PACKED_SQUARE,
@@ -116,7 +117,7 @@ def pack(
         summary = _finish(dataset, journal, packed, quality)
     except OSError as error:
         raise OutputError(f"{packed} can't be written: {error.strerror or error}") from error
-    journal.path.unlink()
+    journal.remove()
     return summary
 
 
@@ -232,10 +233,10 @@ def _fill(rows: _Rows, split: Split, journal: Journal, name: str, progress: Prog
     state, count = journal.states[name], len(split.targets)
     progress.advance(state.rows)
 
-    def read(index: int) -> tuple[bytes | NDArray[np.uint8], Moments] | str:
+    def read(index: int) -> tuple[bytes | NDArray[np.uint8], NDArray[np.uint8], Moments] | str:
         try:
             picture = split.read(index, PACKED_SQUARE)
-            return rows.encode(picture), Moments.of(picture)
+            return rows.encode(picture), picture, Moments.of(picture)
         except PictureError as error:
             return str(error)
 
@@ -243,9 +244,11 @@ def _fill(rows: _Rows, split: Split, journal: Journal, name: str, progress: Prog
         if isinstance(result, str):
             state.failed[row] = result
         else:
-            encoded, moments = result
+            encoded, picture, moments = result
             rows.write(row, encoded)
             state.moments += moments
+            if state.total is not None:
+                state.total += picture
         state.rows = row + 1
         progress.advance(1)
         if state.rows % JOURNAL_EVERY == 0 or state.rows == count:
@@ -289,12 +292,16 @@ def _finish(dataset: Dataset, journal: Journal, packed: Path, quality: int | Non
             raise DataError(f"no {name} picture is readable; the first is {failed[-1]}")
     with replacing(packed / FAILED_FILE) as part:
         part.write_text("".join(f"{line}\n" for line in failed), encoding="utf-8")
-    statistics = journal.states["train"].moments.statistics()
+    train = journal.states["train"]
+    statistics = train.moments.statistics(train.total)
+    if statistics.picture is not None:
+        with replacing(packed / MEAN_PICTURE) as part, part.open("wb") as file:
+            np.save(file, statistics.picture.numpy())
     index: dict[str, object] = {
         "format": PACKED_FORMAT if quality is None else PACKED_JPEG_FORMAT,
         "labels": dataset.labels,
         "label_ids": dataset.label_ids,
-        "statistics": asdict(statistics),
+        "statistics": replace(statistics, picture=None).to_plain(),
         "source": dataset.fingerprint(),
     }
     if quality is not None:

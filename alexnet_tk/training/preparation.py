@@ -66,7 +66,7 @@ def new_run(
     world: World,
     progress: Progress,
 ) -> Run:
-    """A run from its beginning; measures the colours unless `statistics` are known.
+    """A run from its beginning; measures the colours unless `statistics` have all that the recipe needs.
 
     Where the user has named pictures and no recipe, and a CPU is to train, it also says how long that takes.
     """
@@ -81,8 +81,7 @@ def new_run(
     if uneven := dataset.uneven_classes():
         cure = "; --set train.class_weights=balanced lets all weigh the same in the loss"
         progress.say(uneven + (cure if plan.train.class_weights == "equal" else ""))
-    if statistics is None:
-        statistics = _measure_colours(data, dataset, plan, progress)
+    statistics = _statistics(data, dataset, statistics, plan, progress)
     if data is not None and recipe is None and initial is None and world.device.type == "cpu":
         times = forecast(name, plan, settings, dataset, statistics, world, progress)
         if times:
@@ -171,16 +170,27 @@ def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
     return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
 
 
-def _measure_colours(data: Path | None, dataset: Dataset, recipe: Recipe, progress: Progress) -> Statistics:
-    """The training set's statistics; reports how long it takes to decode pictures from a folder."""
+def _statistics(
+    data: Path | None, dataset: Dataset, packed: Statistics | None, recipe: Recipe, progress: Progress
+) -> Statistics:
+    """The training set's statistics, with the mean picture where the recipe asks for it.
+
+    They are those of a packed set, unless its mean picture is missing or of another size than the recipe's
+    squares. Otherwise they are measured, and it is said how long it takes to decode pictures from a folder.
+    """
+    with_picture = recipe.preprocess.mean == "picture"
+    if packed is not None and not with_picture:
+        return replace(packed, picture=None)
+    if packed is not None and packed.picture is not None and len(packed.picture) == recipe.preprocess.resize:
+        return packed
     count = len(dataset.train.targets)
     measured = min(count, MAX_MEASURED)
     progress.begin("measuring colours", measured)
     reader = BatchReader(dataset.train, recipe.square.uncropped)
     begun = time.perf_counter()
-    statistics = Statistics.of(reader, recipe.train.seed, progress)
+    statistics = Statistics.of(reader, recipe.train.seed, progress, with_picture)
     rate = measured / (time.perf_counter() - begun)
-    if data is not None:
+    if data is not None and packed is None:
         progress.say(
             f"decoding: {rate:,.0f} pictures/s, so {count / rate:,.0f} s in every epoch; "
             f"`alexnet-tk pack {data} PACKED` decodes them once, for `alexnet-tk train PACKED`"

@@ -1,6 +1,6 @@
 """A run of training: how far it has come, and the file `last.pt` from which it resumes."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class Run:
         run |= {
             "asked": self.requested.to_dict(),  # the key of version 0.1.0
             "recipe": self.recipe.to_dict(),
-            "statistics": asdict(self.statistics),
+            "statistics": self.statistics.to_plain(),
         }
         save_plain({"format": RUN_FORMAT, "run": run, "trainer": state}, path)
 

@@ -14,7 +14,7 @@ from alexnet_tk.inference.cuda import NO_MEMORY, arithmetic
 from alexnet_tk.inference.model import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME, Input, Model
 from alexnet_tk.inference.runtime import is_out_of_memory
 from alexnet_tk.inference.session import Device
-from alexnet_tk.network.alexnet import PictureClassifier
+from alexnet_tk.network.classifier import PictureClassifier
 from alexnet_tk.training.checkpoint import Checkpoint
 from alexnet_tk.training.device import choose_device, tf32, why_no_cuda
 

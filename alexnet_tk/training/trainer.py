@@ -13,7 +13,7 @@ from alexnet_tk.choices import Parallelism
 from alexnet_tk.errors import DataError, TrainingError
 from alexnet_tk.network.alexnet import AlexNet, dropout_masks, line_of_pixels, normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import EpochDraws, centre
+from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.batches import BatchReader, PictureBatch, on_device
 from alexnet_tk.training.dataset import Split
 from alexnet_tk.training.device import autocast_dtype, device_errors
@@ -60,8 +60,8 @@ class Trainer:
         self._channel_order = preprocess.channel_order
         size = recipe.network.image_size
         self._mean, self._std = (
-            line_of_pixels(torch.tensor(each, device=self.device), size)
-            for each in (preprocess.mean, preprocess.std)
+            line_of_pixels(each, size).to(self.device)
+            for each in (statistics.subtracted(recipe), torch.tensor(preprocess.std))
         )
         self._loss = RunningLoss(world, self.strategy.loss_copies)
 
@@ -130,10 +130,11 @@ class Trainer:
             the loss is NaN or infinite, or the device has no memory left
 
         """
-        size, tally = self.recipe.network.image_size, Tally(self.world)
+        tally = Tally(self.world)
         order = np.arange(len(reader.split.targets))
         batch_size = self.recipe.train.batch_size
-        batches = reader.batches(order, batch_size, lambda picture, index: centre(picture, size))
+        square = self.recipe.square
+        batches = reader.batches(order, batch_size, lambda picture, index: square.centre(picture))
         for batch in self._on_device(batches):
             if self.is_empty(batch):
                 continue

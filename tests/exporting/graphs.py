@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import onnx
 import pytest
+from torch import Tensor
 
 from alexnet_tk.exporting import quantization, run
+from alexnet_tk.exporting.explanation import add_explanation
 from alexnet_tk.exporting.graph import Variant, add_features, build_graph
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -15,16 +18,28 @@ _built: dict[str, bytes] = {}
 
 
 def _shared(checkpoint: Checkpoint, variant: Variant) -> onnx.ModelProto:
-    weights = {name: hash(each.numpy().tobytes()) for name, each in checkpoint.weights.items()}
+    weights = _hashed(checkpoint.weights)
     half = variant.precision == "fp16"  # int8 is made from float32
-    key = repr((checkpoint.recipe, weights, checkpoint.statistics, half, variant.lrn, variant.input))
+    statistics = checkpoint.statistics.to_plain()
+    key = repr((checkpoint.recipe, weights, _hashed(statistics), half, variant.lrn, variant.input))
     if key not in _built:
-        _built[key] = build_graph(checkpoint, replace(variant, features=False)).SerializeToString()
+        plain = replace(variant, features=False, explain=False)
+        _built[key] = build_graph(checkpoint, plain).SerializeToString()
     model = onnx.ModelProto()
     model.ParseFromString(_built[key])
     if variant.features:
         add_features(model)
+    if variant.explain:
+        add_explanation(model, checkpoint.recipe.network)
     return model
+
+
+def _hashed(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and hashes in the place of tensors."""
+    return {
+        name: hash(each.numpy().tobytes()) if isinstance(each, Tensor) else each
+        for name, each in values.items()
+    }
 
 
 @contextmanager

@@ -93,3 +93,22 @@ def test_an_output_that_is_neither_is_refused(tmp_path: Path, files: list[Path])
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=r"gives 'saliency' \(batch, 2, 2\), .*export it again"):
         open_model(tmp_path / "model.onnx", "cpu")
+
+
+def test_a_network_that_scales_dropout_in_prediction(tmp_path: Path, make: Make) -> None:
+    """The gradient passes the scaling, too."""
+    checkpoint = make(tmp_path / "model.pt", "network.dropout_scale=prediction", "network.dropout=0.25")
+    export(tmp_path / "model.pt", explain=True)
+    pixels = np.random.default_rng(2).integers(0, 256, (8, 40, 40, 3), np.uint8)
+    classifier = checkpoint.classifier()
+    expected = explanation(classifier.alexnet, classifier.network_input(torch.from_numpy(pixels))).numpy()
+    _, found = open_model(tmp_path / "model.onnx", "cpu").run_with(pixels, EXPLANATION_NAME)
+    assert expected.max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
+def test_towers_that_do_not_talk_are_refused(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "model.pt", "network.talk=false")
+    with pytest.raises(UsageError, match="towers that read each other"):
+        export(tmp_path / "model.pt", explain=True)
+    assert not (tmp_path / "model.onnx").exists()

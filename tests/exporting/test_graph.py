@@ -94,7 +94,10 @@ VARIANTS = [
         "network.c1.padding_after=3",
         "network.spatial.alpha=0.1",
         "network.lrn.alpha=0.05",
+        "network.dropout_scale=prediction",
+        "preprocess.mean=picture",
     ),
+    ("network.talk=false", "network.lrn.alpha=0.05"),
     ("preprocess.channel_order=BGR", "preprocess.mean=[123,117,104]"),
 ]
 

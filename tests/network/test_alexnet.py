@@ -1,5 +1,7 @@
 """The layers: shapes, parameters, towers, initial values, preprocessing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch import nn
 
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.errors import RecipeError
-from alexnet_tk.network.alexnet import AlexNet, PictureClassifier, dropout_masks, normalise
+from alexnet_tk.network.alexnet import AlexNet, dropout_masks, normalise
+from alexnet_tk.network.classifier import PictureClassifier
 from alexnet_tk.network.initial_values import INITIAL_VALUES
 from alexnet_tk.preprocess import Preprocess
 from alexnet_tk.recipe import Recipe
@@ -162,11 +165,46 @@ def test_masks_multiply_the_activations_of_f6_and_f7() -> None:
     masks = torch.rand(2, h6 + h7)
     units = net.pooled_maps(x)
     for layer, part in ((net.f6, masks[:, :h6]), (net.f7, masks[:, h6:])):
+        assert layer.bias is not None
         units = torch.clamp(units @ layer.weight.T + layer.bias, min=0) * part
     torch.testing.assert_close(net.features(x, masks), units)
     torch.testing.assert_close(net(x, masks), units @ net.f8.weight.T + net.f8.bias)
     assert torch.equal(net(x, masks), net.head(net.features(x, masks)))
     assert torch.equal(net(x, torch.ones(2, h6 + h7)), net(x))
+
+
+def test_dropout_is_made_up_for_in_training_or_in_prediction() -> None:
+    """Section 4.2: what f6 and f7 give is halved in prediction, and in training kept as it is or left out."""
+    network = Recipe().override(*TINY, "network.dropout=0.25", "network.dropout_scale=prediction").network
+    masks = dropout_masks(network, 500, 7, torch.device("cpu"))
+    assert set(masks.flatten().tolist()) == {0.0, 1.0}
+    assert masks.mean().item() == pytest.approx(0.75, abs=0.02)
+    net, x = AlexNet(network, 3).eval(), torch.randn(2, 3, 40, 40)
+    units = net.pooled_maps(x)
+    for layer in (net.f6, net.f7):
+        assert layer.bias is not None
+        units = torch.clamp(units @ layer.weight.T + layer.bias, min=0) * 0.75
+    torch.testing.assert_close(net.features(x), units)
+
+
+def test_towers_that_do_not_talk_meet_in_f8() -> None:
+    """Each is a network of its own up to f7, from its rows of every weight."""
+    network = (
+        Recipe().override(*TINY, "network.talk=false", "network.init=he", "network.lrn.alpha=0.1").network
+    )
+    net, x = AlexNet(network, 3), torch.randn(2, 3, 40, 40)
+    net.initialise(0)
+    halves = []
+    for tower in range(2):
+        one = AlexNet(replace(network, towers=1, channels=(4, 8, 8, 8, 4), hidden=(8, 8)), 10)
+        rows = {name: each.chunk(2)[tower] for name, each in net.state_dict().items() if name[:2] != "f8"}
+        own = one.state_dict()
+        one.load_state_dict(own | {name: each.view(own[name].shape) for name, each in rows.items()})
+        halves.append(one.features(x))
+    features = torch.cat(halves, dim=1)
+    torch.testing.assert_close(net.features(x), features)
+    torch.testing.assert_close(net(x), features @ net.f8.weight.T + net.f8.bias)
+    assert features.std() > 1e-3
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])

@@ -5,22 +5,20 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from alexnet_tk import zoo
 from alexnet_tk.network.alexnet import AlexNet
-from alexnet_tk.recipe import Recipe
 from tests.network import transcription as numpy_of
 from tests.network.transcription import Array, Back
 
 NETWORK = (
-    Recipe()
+    zoo.recipe("krizhevsky-2012")
     .override(
         "network.image_size=56",
         "network.channels=[4,8,8,8,4]",
         "network.hidden=[6,6]",
-        "network.c1={kernel=5,stride=2,padding=0}",
-        "network.c1.padding_after=3",
-        'network.c1.then=["lrn", "pool", "relu"]',
-        'network.c2.then=["relu", "lrn", "spatial", "pool"]',
-        "network.lrn.alpha=0.3",  # the authors' sums would hardly show
+        "network.c1.kernel=5",
+        "network.c1.stride=2",
+        "network.lrn.alpha=1.5",  # the authors' sums would hardly show; it is divided by 5
         "network.spatial.alpha=0.2",
         "network.spatial.size=3",
     )
@@ -38,7 +36,7 @@ def test_outputs_and_gradients_are_the_formulas(dtype: torch.dtype, near: float)
             parameter.copy_(torch.from_numpy(random.normal(0, fan_in**-0.5, tuple(parameter.shape))))
     net = net.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, targets = random.normal(0, 1, (3, 3, 56, 56)), np.array([4, 0, 2])
-    masks = random.integers(0, 2, (3, 12)).astype(np.float64) * 2
+    masks = random.integers(0, 2, (3, 12)).astype(np.float64)
 
     outputs: dict[str, torch.Tensor] = {}
     for name in ("c1", "c2", "c3", "c4", "c5", "f6", "f7", "f8"):

@@ -11,7 +11,7 @@ from PIL import Image
 from alexnet_tk.choices import ChannelOrder
 from alexnet_tk.network.alexnet import normalise
 from alexnet_tk.recipe import Recipe
-from alexnet_tk.training.augment import EpochDraws, centre
+from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.changes import rotate
 from alexnet_tk.training.statistics import Statistics
 from tests.conftest import TINY
@@ -50,7 +50,7 @@ def test_crops_reach_every_corner_and_nothing_else() -> None:
     for index in range(50):
         top, left = draws.corner[index]
         assert np.array_equal(draws.crop(picture, index), picture[top : top + 40, left : left + 40])
-    assert np.array_equal(centre(picture, 40), picture[2:42, 2:42])
+    assert np.array_equal(SMALL.square.centre(picture), picture[2:42, 2:42])
     assert draws.mirror.mean() == pytest.approx(0.5, abs=0.05)
 
 
@@ -94,6 +94,18 @@ def test_the_colours_are_shifted_in_the_first_epochs_alone() -> None:
     recipe = SMALL.override("augment.color_epochs=3")
     shifted = [EpochDraws.draw(recipe, epoch, 5, COLOURS).shift is not None for epoch in range(5)]
     assert shifted == [True, True, True, False, False]
+
+
+def test_pictures_whose_colours_are_shifted_are_divided() -> None:
+    """Pictures and shift, less the mean, by 1.1; in epochs without a shift by nothing."""
+    recipe = SMALL.override("augment.color_divisor=1.1", "augment.color_epochs=1")
+    pictures = torch.from_numpy(RANDOM.integers(0, 256, (11, 40, 40, 3), dtype=np.uint8))
+    mean, std = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
+    for epoch, divisor in enumerate((1.1, 1.0)):
+        changes = EpochDraws.draw(recipe, epoch, 11, COLOURS).changes(np.arange(11))
+        moved = changes.map(torch.Tensor.clone)  # as on its way to a device
+        x = moved.network_input(pictures, mean, std, "RGB").permute(0, 2, 3, 1)
+        torch.testing.assert_close(x, (changes.apply(pictures) - mean) / divisor / std)
 
 
 def test_mirrors_are_the_numbered_ones() -> None:

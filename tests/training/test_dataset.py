@@ -11,7 +11,6 @@ from PIL import Image
 from alexnet_tk.errors import DataError
 from alexnet_tk.preprocess import Square
 from alexnet_tk.progress import SILENCE
-from alexnet_tk.training.augment import centre
 from alexnet_tk.training.batches import BatchReader
 from alexnet_tk.training.dataset import ArraySplit, Dataset, FileSplit, built_in_sample, from_folder
 from alexnet_tk.training.statistics import Statistics
@@ -142,8 +141,9 @@ def test_an_unreadable_picture_is_left_out_with_its_class(tmp_path: Path) -> Non
     (tmp_path / "a" / "001.png").write_bytes(b"rubbish")
     (tmp_path / "b" / "004.png").write_bytes(b"")
     paths = [str(path) for path in sorted(tmp_path.glob("*/*.png"))]
-    reader = BatchReader(FileSplit(paths, np.repeat([0, 1], 6)), Square(8, 4, "bilinear"))
-    batches = list(reader.batches(np.arange(12), 5, lambda picture, _: centre(picture, 4)))
+    square = Square(8, 4, "bilinear")
+    reader = BatchReader(FileSplit(paths, np.repeat([0, 1], 6)), square)
+    batches = list(reader.batches(np.arange(12), 5, lambda picture, _: square.centre(picture)))
     assert np.concatenate([batch.indices for batch in batches]).tolist() == [0, 2, 3, 4, 5, 6, 7, 8, 9, 11]
     for batch in batches:
         assert torch.equal(batch.pictures[:, 0, 0, 0], torch.where(batch.targets == 0, 50, 200))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet_tk import zoo
 from alexnet_tk.recipe import Recipe, Train
 from alexnet_tk.training.optim import PaperSGD, Plateau, learning_rate
 
@@ -58,6 +59,38 @@ def test_biases_and_layers_have_rates_of_their_own() -> None:
             np.testing.assert_allclose(parameter.detach().numpy(), w[name], rtol=1e-10)
     optimiser.zero_grad()
     assert all(parameter.grad is None for parameter in parameters.values())
+
+
+def test_the_authors_rates() -> None:
+    """Weights and biases of c1 and c2 at every change of run 145, by the paper's rule with these rates."""
+    recipe = zoo.recipe("krizhevsky-2012").train
+    #    epochs before, and the rates of: c1's weights and biases, c2's weights and biases
+    rates = [
+        (0, 0.01, 0.02, 0.01, 0.02),
+        (23.9, 0.01, 0.02, 0.01, 0.02),
+        (24, 0.001, 0.02, 0.001, 0.02),
+        (50, 0.0001, 0.02, 0.0001, 0.02),
+        (66, 0.00001, 0.02, 0.0001, 0.02),
+        (71, 0, 0, 0.0001, 0.02),
+        (78, 0, 0, 0.00001, 0.02),
+        (89.9, 0, 0, 0.00001, 0.02),
+    ]
+    names = ("c1.weight", "c1.bias", "c2.weight", "c2.bias")
+    random = np.random.default_rng(0)
+    w = {name: random.normal(size=7) for name in names}
+    v = {name: np.zeros(7) for name in names}
+    parameters = {name: torch.nn.Parameter(torch.from_numpy(value.copy())) for name, value in w.items()}
+    optimiser = PaperSGD(dict(parameters), recipe)
+    for at, *of in rates:
+        optimiser.set_lr(learning_rate(recipe, 90, at), at)
+        for (name, parameter), lr in zip(parameters.items(), of, strict=True):
+            g, decay = random.normal(size=7), 0.0005 if name.endswith("weight") else 0
+            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g
+            w[name] = w[name] + v[name]
+            parameter.grad = torch.from_numpy(g)
+        optimiser.step()
+        for name, parameter in parameters.items():
+            np.testing.assert_allclose(parameter.detach().numpy(), w[name], rtol=1e-10)
 
 
 def test_a_step_with_infinite_gradients_leaves_everything_as_it_is() -> None:

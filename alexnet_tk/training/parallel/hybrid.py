@@ -32,7 +32,12 @@ class Hybrid(Strategy):
         self.num_parts, self.part = processes, self.world.rank
         self.loss_copies = processes
         require_divisible(self.recipe.train.batch_size, processes, "processes")
-        narrowest = min(*self.recipe.network.hidden, self.model.f8.out_features)
+        network = self.recipe.network
+        require(
+            network.talk or network.towers == 1,
+            "--parallel hybrid shards layers that read all towers, but network.talk is false; take another",
+        )
+        narrowest = min(*network.hidden, self.model.f8.out_features)
         require(
             narrowest >= processes,
             f"--parallel hybrid can't divide a layer of {narrowest} units among {processes} processes; "

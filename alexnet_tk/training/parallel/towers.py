@@ -1,8 +1,8 @@
 """`--parallel towers`: a tower in every process, as on the two GPUs of 2012.
 
 c1, c2, c4, c5 and the normalisation see only the maps of their own tower. Before c3, f6, f7 and f8 the towers
-exchange their activations, and the softmax sees the logits of all. With k times as many processes as towers,
-k replicas of the network each take a part of the batch.
+exchange their activations, or before f8 alone where they don't talk, and the softmax sees the logits of all.
+With k times as many processes as towers, k replicas of the network each take a part of the batch.
 """
 
 from dataclasses import replace
@@ -58,11 +58,13 @@ class Towers(Strategy):
                 rows = self._tower_rows(len(layer.bias))
                 layer.weight = nn.Parameter(layer.weight.detach()[rows].clone())
                 layer.bias = nn.Parameter(layer.bias.detach()[rows].clone())
-        for convolution in (model.c2, model.c4, model.c5):  # within the tower
-            convolution.groups = 1
+        readers = (model.c3, model.f6, model.f7, model.f8) if self.recipe.network.talk else (model.f8,)
+        for layer in model.children():
+            if layer in readers:
+                layer.register_forward_pre_hook(self._exchange)
+            elif isinstance(layer, nn.Conv2d):  # within the tower
+                layer.groups = 1
         model.norm.towers = 1
-        for layer in (model.c3, model.f6, model.f7, model.f8):
-            layer.register_forward_pre_hook(self._exchange)
         model.f8.register_forward_hook(self._join_logits)
 
     def connect(self) -> None:

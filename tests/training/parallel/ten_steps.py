@@ -2,7 +2,7 @@
 
     python -m tests.training.parallel.ten_steps FOLDER PICTURES DTYPE DEVICE
 
-The first process writes FOLDER/<mode>.pt. The tests take the same steps in one process and compare.
+The first process writes FOLDER/<mode>-<recipe>.pt. The tests take the same steps in one process and compare.
 """
 
 import sys
@@ -38,16 +38,29 @@ RECIPE = Recipe().override(
     "train.label_smoothing=0.1",
     "train.class_weights=balanced",
     "train.bias_lr=2",
+    "train.bias_schedule=constant",
     "train.bias_weight_decay=0",
     'train.layer_rates=[["c1", 2, 0.1], ["f6", 2, 0.5]]',
     "augment.group=3",
+    "augment.color_epochs=2",
+    "augment.color_divisor=1.1",
+    "preprocess.mean=picture",
+    "network.dropout_scale=prediction",
     'network.c1.then=["lrn", "pool", "relu"]',
     'network.c2.then=["relu", "lrn", "spatial", "pool"]',
     "network.spatial.alpha=0.1",
 )
+# Towers that do not talk are for the modes that do not shard layers which read all towers.
+RECIPES = {"talking": RECIPE, "apart": RECIPE.override("network.talk=false")}
+CASES = [(mode, name) for mode in MODES for name in RECIPES if (mode, name) != ("hybrid", "apart")]
 
 AXES = ((0.6, 0.0, 0.8), (0.0, 1.0, 0.0), (0.8, 0.0, -0.6))
-STATISTICS = Statistics((110.0, 100.0, 90.0), (40.0, 90.0, 900.0), AXES)
+STATISTICS = Statistics(
+    (110.0, 100.0, 90.0),
+    (40.0, 90.0, 900.0),
+    AXES,
+    torch.linspace(60, 140, 44 * 44 * 3, dtype=torch.float32).view(44, 44, 3),
+)
 
 
 def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> list[float]:
@@ -66,11 +79,11 @@ def take_steps(trainer: Trainer, dataset: Dataset, first: int, last: int) -> lis
     return losses
 
 
-def run(dataset: Dataset, world: World, mode: Parallelism | None) -> dict[str, Any]:
+def run(dataset: Dataset, world: World, mode: Parallelism | None, recipe: Recipe) -> dict[str, Any]:
     """Ten steps, after five of which a new trainer resumes from the state of the first."""
 
     def new() -> Trainer:
-        return Trainer(RECIPE, STATISTICS, len(dataset.labels), world, mode)
+        return Trainer(recipe, STATISTICS, len(dataset.labels), world, mode)
 
     trainer = new()
     losses = take_steps(trainer, dataset, 0, STEPS // 2)
@@ -89,15 +102,15 @@ def run(dataset: Dataset, world: World, mode: Parallelism | None) -> dict[str, A
 
 
 def main() -> None:
-    """Every mode in turn."""
+    """Every case in turn."""
     folder, dataset, dtype = Path(sys.argv[1]), from_folder(Path(sys.argv[2])), sys.argv[3]
     torch.set_default_dtype(getattr(torch, dtype))
     torch.set_num_threads(1)
     with join_world(torch.device(sys.argv[4])) as world:
-        for mode in MODES:
-            result = run(dataset, world, mode)
+        for mode, name in CASES:
+            result = run(dataset, world, mode, RECIPES[name])
             if world.is_first:
-                torch.save(result, folder / f"{mode}.pt")
+                torch.save(result, folder / f"{mode}-{name}.pt")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from alexnet_tk.errors import UsageError
 from alexnet_tk.network.alexnet import AlexNet
 from alexnet_tk.training.augment import EpochDraws
 from alexnet_tk.training.dataset import from_folder
-from alexnet_tk.training.parallel import MODES, Strategy, World, choose_strategy
+from alexnet_tk.training.parallel import Strategy, World, choose_strategy
 from alexnet_tk.training.parallel.data import DataParallel
 from alexnet_tk.training.parallel.hybrid import Hybrid
 from alexnet_tk.training.parallel.pipeline import Pipeline
@@ -59,15 +59,16 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def alone(pictures: Path, dtype: str) -> dict[str, Any]:
-    """The results of one process."""
-    return ten_steps.run(from_folder(pictures), World(device=torch.device(ten_steps.DEVICE)), None)
+    """The results of one process, for each recipe."""
+    dataset, world = from_folder(pictures), World(device=torch.device(ten_steps.DEVICE))
+    return {name: ten_steps.run(dataset, world, None, recipe) for name, recipe in ten_steps.RECIPES.items()}
 
 
 @pytest.fixture(scope="module", params=[2, 4])
 def together(
     request: pytest.FixtureRequest, pictures: Path, dtype: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The results of that number of processes, in a file for each mode."""
+    """The results of that number of processes, in a file for each mode and recipe."""
     folder = tmp_path_factory.mktemp("together")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -97,11 +98,12 @@ def together(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("mode", "recipe"), ten_steps.CASES)
 def test_a_mode_is_the_same_training_as_one_process(
-    mode: Parallelism, together: Path, alone: dict[str, Any], dtype: str
+    mode: Parallelism, recipe: str, together: Path, alone: dict[str, Any], dtype: str
 ) -> None:
-    found = torch.load(together / f"{mode}.pt", weights_only=True)
+    alone = alone[recipe]
+    found = torch.load(together / f"{mode}-{recipe}.pt", weights_only=True)
     near = TOLERANCE[dtype]
     assert found["losses"] == pytest.approx(alone["losses"], rel=0, abs=near)
     assert len(set(alone["losses"])) == ten_steps.STEPS - 1  # a batch was skipped
@@ -125,6 +127,7 @@ def test_a_mode_is_the_same_training_as_one_process(
         (Pipeline, 2, ["train.micro_batches=3"], r"8 does not divide into 3 parts .*micro_batches=3"),
         (Pipeline, 12, [], r"does not divide into 6 pipelines: 6 × 1 = 6"),
         (Hybrid, 3, [], r"does not divide into 3 processes"),
+        (Hybrid, 2, ["network.talk=false"], "network.talk is false"),
         (Hybrid, 8, [], "can't divide a layer of 5 units among 8 processes"),
     ],
 )
