@@ -15,8 +15,9 @@ from alexnet_tk.choices import Precision
 from alexnet_tk.errors import ExportError
 from alexnet_tk.exporting.graph import Variant
 from alexnet_tk.exporting.pictures import Pictures
-from alexnet_tk.inference.model import FEATURES_NAME, OUTPUT_NAME, Input
+from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, OUTPUT_NAME, Input
 from alexnet_tk.inference.session import open_session
+from alexnet_tk.network.explanation import explanation
 from alexnet_tk.progress import Progress
 from alexnet_tk.training.checkpoint import Checkpoint
 
@@ -36,8 +37,10 @@ class Tolerance:
     max_feature_difference: float  # relative, as `Verification` has it
 
 
-# float32 differs by rounding only. Half precision and integers change probabilities, but may seldom
-# change the most probable label; how far they move features is only told.
+# float32 differs by rounding only; in an explanation a unit that rounding moves over zero counts or does not.
+# Half precision and integers change probabilities, but may seldom change the most probable label; how far
+# they move features is only told.
+MAX_EXPLANATION_DIFFERENCE = 1e-2
 TOLERANCES: dict[Precision, Tolerance] = {
     "fp32": Tolerance(MAX_SINGLES, 1e-5, 0.0, 0.0, 1e-5),
     "fp16": Tolerance(1000, 1.0, 0.99, 0.99, 1.0),
@@ -57,20 +60,26 @@ class Verification:
     top5_agreement: float  # the fraction of the checkpoint's top-5 labels among the file's top 5
     # Of a picture's features from the checkpoint's, over the mean length of these; None: the file gives none.
     feature_difference: float | None = None
+    explanation_difference: float | None = None  # likewise, of a picture's explanation
 
     def to_dict(self) -> dict[str, Any]:
         """The metadata, without what was not compared."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
-        features = ""
-        if self.feature_difference is not None:
-            features = f", largest relative difference of features {self.feature_difference:.1e}"
+        further = "".join(
+            f", largest relative difference of {name} {difference:.1e}"
+            for name, difference in (
+                ("features", self.feature_difference),
+                ("explanations", self.explanation_difference),
+            )
+            if difference is not None
+        )
         return (
             f"ONNX Runtime and torch agree on {self.pictures:,} {self.source} at batch sizes "
             f"{' and '.join(map(str, self.batch_sizes))}: largest difference of a probability "
             f"{self.largest_difference:.1e}, top-1 agreement {self.top1_agreement:.1%}, "
-            f"top-5 agreement {self.top5_agreement:.1%}{features}"
+            f"top-5 agreement {self.top5_agreement:.1%}{further}"
         )
 
 
@@ -89,35 +98,48 @@ def verify(
     graph_input = Input.ours(variant.input, checkpoint.preprocess)
     pixels = pictures.pixels
 
-    outputs = [OUTPUT_NAME, FEATURES_NAME] if variant.features else [OUTPUT_NAME]
+    asked = {OUTPUT_NAME: True, FEATURES_NAME: variant.features, EXPLANATION_NAME: variant.explain}
+    outputs = [name for name, is_asked in asked.items() if is_asked]
 
     def answer(batch: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return session.run(outputs, {graph_input.name: graph_input.feed(batch)})
+        found = session.run(outputs, {graph_input.name: graph_input.feed(batch)})
+        return [each.reshape(len(batch), -1) for each in found]
 
     classifier = checkpoint.classifier()
     peaks = record_peaks(classifier.alexnet)
+
+    def expect(batch: Tensor) -> list[NDArray[np.float32]]:
+        probabilities, features = classifier.with_features(batch)
+        answers = {OUTPUT_NAME: probabilities, FEATURES_NAME: features}
+        if variant.explain:
+            answers[EXPLANATION_NAME] = explanation(classifier.alexnet, classifier.network_input(batch))
+        return [answers[name].flatten(1).numpy() for name in outputs]
+
     wanted, batches = [], []
     with torch.inference_mode():
         for i in range(0, len(pixels), BATCH_SIZE):
             batch = pixels[i : i + BATCH_SIZE]
-            wanted.append([each.numpy() for each in classifier.with_features(torch.from_numpy(batch))])
+            wanted.append(expect(torch.from_numpy(batch)))
             batches.append(answer(batch))
             progress.advance(len(batch))
-    expected, features = _joined(wanted)
-    batched, *batched_features = _joined(batches)
     count = min(MAX_SINGLES, len(pixels))
-    single, *single_features = _joined([answer(pixels[i : i + 1]) for i in range(count)])
+    expected, batched = _joined(wanted), _joined(batches)
+    single = _joined([answer(pixels[i : i + 1]) for i in range(count)])
+    relative = {
+        name: max(_relative_distance(found, values) for found in (in_batches, alone))
+        for name, values, in_batches, alone in zip(outputs, expected, batched, single, strict=True)
+    }
     if variant.precision == "fp16":
         _require_half_range(peaks)
-    found_features = [*batched_features, *single_features]  # of both or of none
     verification = Verification(
         len(pixels),
         pictures.source,
         (1, min(BATCH_SIZE, len(pixels))),
-        max(_largest_difference(batched, expected), _largest_difference(single, expected[:count])),
-        _agreement(batched, expected, 1),
-        _agreement(batched, expected, 5),
-        max((_relative_distance(each, features) for each in found_features), default=None),
+        max(_largest_difference(each[0], expected[0]) for each in (batched, single)),
+        _agreement(batched[0], expected[0], 1),
+        _agreement(batched[0], expected[0], 5),
+        relative.get(FEATURES_NAME),
+        relative.get(EXPLANATION_NAME),
     )
     _require_tolerance(verification, variant.precision)
     return verification
@@ -134,7 +156,7 @@ def record_peaks(network: nn.Module) -> dict[str, float]:
 
     def hook_of(name: str) -> Callable[[nn.Module, object, Tensor], None]:
         def hook(layer: nn.Module, inputs: object, output: Tensor) -> None:
-            peaks[name] = max(peaks.get(name, 0.0), float(output.abs().max()))
+            peaks[name] = max(peaks.get(name, 0.0), float(output.detach().abs().max()))
 
         return hook
 
@@ -153,7 +175,8 @@ def _require_half_range(peaks: dict[str, float]) -> None:
 
 
 def _largest_difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    return float(np.abs(found - expected).max())
+    """Of those that were found."""
+    return float(np.abs(found - expected[: len(found)]).max())
 
 
 def _relative_distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -181,13 +204,16 @@ def _require_tolerance(found: Verification, precision: Precision) -> None:
             f"{pictures}, more than {tolerance.max_difference:.0e}; nothing was written; "
             "`alexnet-tk doctor` shows the versions of both"
         )
-    difference = found.feature_difference
-    if difference is not None and not difference <= tolerance.max_feature_difference:
-        raise ExportError(
-            f"the features of ONNX Runtime and torch differ by {difference:.1e} of their length on "
-            f"{pictures}, more than {tolerance.max_feature_difference:.0e}; nothing was written; "
-            "`alexnet-tk doctor` shows the versions of both"
-        )
+    for name, difference, limit in (
+        ("features", found.feature_difference, tolerance.max_feature_difference),
+        ("explanations", found.explanation_difference, MAX_EXPLANATION_DIFFERENCE),
+    ):
+        if difference is not None and not difference <= limit:
+            raise ExportError(
+                f"the {name} of ONNX Runtime and torch differ by {difference:.1e} of their length on "
+                f"{pictures}, more than {limit:.0e}; nothing was written; "
+                "`alexnet-tk doctor` shows the versions of both"
+            )
     for k, agreement, minimum in (
         (1, found.top1_agreement, tolerance.min_top1_agreement),
         (5, found.top5_agreement, tolerance.min_top5_agreement),

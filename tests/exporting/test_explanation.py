@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from alexnet_tk import sample
-from alexnet_tk.errors import ModelError, UsageError
-from alexnet_tk.exporting import export
+from alexnet_tk.errors import ExportError, ModelError, UsageError
+from alexnet_tk.exporting import export, verification
 from alexnet_tk.exporting.graph import Variant
 from alexnet_tk.inference.heat_map import Places
 from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, open_model
@@ -105,6 +105,20 @@ def test_a_network_that_scales_dropout_in_prediction(tmp_path: Path, make: Make)
     _, found = open_model(tmp_path / "model.onnx", "cpu").run_with(pixels, EXPLANATION_NAME)
     assert expected.max() > 0
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
+def test_export_compares_it(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "model.pt")
+    found = export(tmp_path / "model.pt", explain=True)
+    assert found.feature_difference is None
+    assert found.explanation_difference is not None
+    assert 0 < found.explanation_difference < 1e-4
+    assert f"largest relative difference of explanations {found.explanation_difference:.1e}" in str(found)
+    (tmp_path / "model.onnx").unlink()
+    monkeypatch.setattr(verification, "explanation", lambda network, x: 1.1 * explanation(network, x))
+    with pytest.raises(ExportError, match="the explanations of ONNX Runtime and torch differ"):
+        export(tmp_path / "model.pt", explain=True)
+    assert not (tmp_path / "model.onnx").exists()
 
 
 def test_towers_that_do_not_talk_are_refused(tmp_path: Path, make: Make) -> None:
