@@ -17,9 +17,9 @@ def test_it_is_activation_times_gradient_summed_over_the_maps() -> None:
     x = torch.randn(5, 3, 96, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         pooled = network.pooled_maps(x).numpy()
+    state = network.state_dict()
     (w6, b6), (w7, b7), (w8, b8) = (
-        (layer.weight.detach().numpy(), layer.bias.detach().numpy())
-        for layer in (network.f6, network.f7, network.f8)
+        [state[f"{name}.{kind}"].numpy() for kind in ("weight", "bias")] for name in ("f6", "f7", "f8")
     )
     expected = []
     for maps in pooled:
