@@ -423,15 +423,16 @@ def test_an_answer_that_is_not_a_number_fails_alone(
     model_file: Path, sound: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier = Classifier(model_file, "cpu")
-    run = Model.run
+    run = Model.run_with
 
-    def spoilt(model: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        rows = run(model, pictures).copy()
+    def spoilt(model: Any, pictures: NDArray[np.uint8], *extras: str) -> list[NDArray[np.float32]]:
+        rows, *others = run(model, pictures, *extras)
+        rows = rows.copy()
         rows[1] = np.nan
-        return rows
+        return [rows, *others]
 
     whole = list(classifier.classify(sound[:3]))
-    monkeypatch.setattr(Model, "run", spoilt)
+    monkeypatch.setattr(Model, "run_with", spoilt)
     records = list(classifier.classify([*sound[:2], "gone.png", sound[2]], batch_size=4, thumbnails=True))
     assert [each.error for each in records] == [
         "",
