@@ -84,7 +84,8 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     if job.model is None:
         about = ""
         if model == built_in_model():
-            about = f" (comes with alexnet-tk, knows {shortened(classifier.labels, 3)})"
+            clothes = shortened(classifier.labels, 3)
+            about = f" (comes with alexnet-tk, for pictures of single clothes: {clothes})"
         progress.say(f"model: {model}{about}; --model names another")
     topk = min(job.topk, len(classifier.labels))
     if topk < job.topk:
