@@ -119,11 +119,11 @@ class Csv(AppendableFormat):
         """The names of the columns."""
         from alexnet_tk.inference.record import Record
 
-        return self._line(Record("", "none").row(topk).keys())
+        return self.line(Record("", "none").row(topk).keys())
 
     def row(self, record: "Record", topk: int) -> bytes:
         """One line, unless a name holds the end of one."""
-        return self._line(record.row(topk).values())
+        return self.line(record.row(topk).values())
 
     def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
         """Whole rows: those that end in LF outside of quotes."""
@@ -142,7 +142,8 @@ class Csv(AppendableFormat):
                 yield Written(path, error, end + len(row))
             end, row = end + len(row), b""
 
-    def _line(self, values: Iterable[object]) -> bytes:
+    def line(self, values: Iterable[object]) -> bytes:
+        """One row of any values."""
         # Python before 3.13 quotes a carriage return only where lines end in one, so they do at first.
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow(values)
