@@ -13,7 +13,6 @@ from alexnet_tk.errors import UsageError
 from .options import (
     BatchSize,
     Debug,
-    Inputs,
     Listed,
     Math,
     NulSeparated,
@@ -30,9 +29,14 @@ def similar(
     among: Annotated[
         Path, typer.Option(metavar="F.parquet|F.npy", help="What `alexnet-tk features` wrote, to search in.")
     ],
-    inputs: Inputs = None,
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="QUERY", help="Pictures, and all that `alexnet-tk predict` takes; - is a list on stdin."
+        ),
+    ] = None,
     topk: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pictures for each INPUT. \\[default: 6]")
+        int | None, typer.Option(min=1, metavar="N", help="Pictures for each QUERY. \\[default: 6]")
     ] = None,
     metric: Annotated[
         Metric | None, typer.Option(help="Distance of features. \\[default: euclidean, as in the paper]")
@@ -65,9 +69,9 @@ def similar(
     debug: Debug = False,
 ) -> None:
     """Find the pictures most like others by their features, or near-equal ones among many."""
-    if duplicates is not None and (inputs or listed or topk or metric or model):
+    if duplicates is not None and (queries or listed or topk or metric or model):
         raise UsageError(
-            "--duplicates compares the pictures of F with one another; give it no INPUT, --from, --topk, "
+            "--duplicates compares the pictures of F with one another; give it no QUERY, --from, --topk, "
             "--metric or --model"
         )
     if yes and duplicates is None:
@@ -82,12 +86,12 @@ def similar(
             failed, rows = any(each.leak for each in groups), run.group_rows(groups)
         else:
             matches = run.similar(
-                without_stdin(inputs),
+                without_stdin(queries),
                 among,
                 topk=topk or 6,
                 metric=metric or "euclidean",
                 model=model,
-                lists=lists(inputs, listed),
+                lists=lists(queries, listed),
                 nul_separated=nul,
                 output=output,
                 report=report,

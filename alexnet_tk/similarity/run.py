@@ -83,7 +83,7 @@ def similar(
     """Find the pictures most like others by the last hidden layer, as in figure 4 of the 2012 paper.
 
     The search is exact: the result is that of computing every distance in float64, and of equal distances the
-    first row of the file comes first. The file is read once for 4,096 queries, in blocks of 16 MB.
+    first row of the file comes first. The file is read once for 4,096 queries, in blocks of some megabytes.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from alexnet_tk.prediction import parquet
 from alexnet_tk.similarity import nearest as module
 from alexnet_tk.similarity import vectors as vectors_module
 from alexnet_tk.similarity.nearest import bounds, distances, nearest, scaled_by
-from alexnet_tk.similarity.vectors import open_vectors
+from alexnet_tk.similarity.vectors import open_vectors, to_float32
 from tests.similarity.conftest import Write
 
 METRICS: tuple[Metric, ...] = ("euclidean", "cosine")
@@ -116,6 +116,18 @@ def test_a_vector_of_zeros_has_no_direction() -> None:
     assert distances(zero, zero, "cosine").tolist() == [1]
 
 
+def test_float16_becomes_the_same_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All there are, and those that are not finite in one piece with others."""
+    monkeypatch.setattr(vectors_module, "PIECE", 100)
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(-1, 32)
+    finite = values[np.isfinite(values).all(axis=1)]
+    assert len(finite) == len(values) - 64
+    for some in (finite, values, finite[:, :5], finite[:0]):
+        found = to_float32(some)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.view(np.int32), some.astype(np.float32).view(np.int32))
+
+
 # --- files -------------------------------------------------------------------------------------------
 
 
@@ -177,7 +189,11 @@ def test_arrays_that_are_no_features(
     lines = tmp_path / "f.npy.jsonl"
     if change == "NaN":
         values[3, 1] = np.nan
-    arrays = {"one number": np.float32(1), "whole numbers": np.ones((6, 6), np.int64), "NaN": values}
+    arrays: dict[str, Any] = {
+        "one number": np.float32(1),
+        "whole numbers": np.ones((6, 6), np.int64),
+        "NaN": values,
+    }
     if change in arrays:
         np.save(file, arrays[change])
     elif change == "gone":

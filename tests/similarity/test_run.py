@@ -33,7 +33,8 @@ class Said(Progress):
 def pixels() -> NDArray[np.uint8]:
     random = np.random.default_rng(0)
     colors = random.integers(0, 256, (PICTURES, 1, 1, 3))
-    return np.clip(colors + random.integers(-9, 9, (PICTURES, 8, 8, 3)), 0, 255).astype(np.uint8)
+    values = np.clip(colors + random.integers(-9, 9, (PICTURES, 8, 8, 3)), 0, 255)
+    return np.asarray(values, np.uint8)
 
 
 @pytest.fixture(scope="module")
