@@ -37,7 +37,7 @@ from alexnet_tk.similarity.vectors import open_vectors
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-DISTANCES = (0.01, 0.02, 0.05, 0.1, 0.2)
+DISTANCES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 NAMED = 5  # false pairs
 
 

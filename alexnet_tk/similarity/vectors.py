@@ -22,6 +22,8 @@ MOST_ROWS = 4096  # of a block
 PIECE = 2**17  # numbers that are converted at a time, which fit into a core's cache
 THREADS = 4  # beyond which a disk is no faster, and memory grows
 
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError)  # what reading a damaged file raises
+
 Rows = NDArray[np.int64]
 Values = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -40,8 +42,15 @@ class Vectors(ABC):
         """The rows of a block that have a vector, int64 (N,), and these, float32 (N, units)."""
 
     @abstractmethod
-    def paths(self, rows: Collection[int]) -> dict[int, str]:
+    def read_paths(self, rows: Collection[int]) -> dict[int, str]:
         """The paths of pictures by their rows."""
+
+    def paths(self, rows: Collection[int]) -> dict[int, str]:
+        """As `read_paths`; raises `InputError` where the file is damaged or has changed."""
+        try:
+            return self.read_paths(rows)
+        except DAMAGE as error:
+            raise _unusable(self.path, error) from error
 
     def block(self, number: int) -> tuple[Rows, Values]:
         """As `read`, with numbers that can be computed with.
@@ -54,7 +63,7 @@ class Vectors(ABC):
         """
         try:
             rows, values = self.read(number)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except DAMAGE as error:
             raise _unusable(self.path, error) from error
         finite = np.isfinite(np.einsum("ij,ij->i", values, values))
         if not finite.all():
@@ -101,7 +110,7 @@ class NpyVectors(Vectors):
         values = np.fromfile(self.path, self._dtype, (end - begin) * self.units, offset=place)
         return np.arange(begin, end), to_float32(values.reshape(end - begin, self.units))
 
-    def paths(self, rows: Collection[int]) -> dict[int, str]:
+    def read_paths(self, rows: Collection[int]) -> dict[int, str]:
         """Read the lines as far as the last of the rows."""
         wanted, found, row = set(rows), dict[int, str](), 0
         with self._lines.open("rb") as lines:
@@ -115,7 +124,7 @@ class NpyVectors(Vectors):
                     found[row] = picture["path"]
                 row += 1
         if len(found) < len(wanted):
-            raise InputError(f"{self._lines} has fewer pictures than {self.path} has rows; write both again")
+            raise ValueError(f"{self._lines.name} has fewer pictures than it has rows")
         return found
 
 
@@ -148,7 +157,7 @@ class ParquetVectors(Vectors):
         values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.units)
         return self.starts[block] + there.nonzero()[0], to_float32(values)
 
-    def paths(self, rows: Collection[int]) -> dict[int, str]:
+    def read_paths(self, rows: Collection[int]) -> dict[int, str]:
         """Read the names in the groups that hold the rows."""
         wanted = np.array(sorted(rows), np.int64)
         blocks = np.searchsorted(self.starts, wanted, side="right") - 1
@@ -176,7 +185,7 @@ def open_vectors(path: Path) -> Vectors:
     kind = NpyVectors if path.suffix.lower() == ".npy" else ParquetVectors
     try:
         vectors = kind(path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         raise _unusable(path, error) from error
     return vectors
 

@@ -178,7 +178,8 @@ def test_an_empty_file(ending: str, write_features: Write, tmp_path: Path) -> No
         ("no lines", r"f\.npy\.jsonl is not beside it"),
         ("cut", r"f\.npy can't be read as features"),
         ("NaN", r"row 3 holds NaN, infinite"),
-        ("fewer lines", r"has fewer pictures than"),
+        ("fewer lines", r"f\.npy\.jsonl has fewer pictures than"),
+        ("other lines", r"f\.npy can't be read as features"),
     ],
 )
 def test_arrays_that_are_no_features(
@@ -204,6 +205,8 @@ def test_arrays_that_are_no_features(
         lines.unlink()
     elif change == "fewer lines":
         lines.write_text("".join(lines.read_text().splitlines(keepends=True)[:2]))
+    elif change == "other lines":
+        lines.write_text("rubbish\n" * 6)
     with pytest.raises(InputError, match=message):
         vectors = open_vectors(file)
         if change == "cut":  # after it was opened
