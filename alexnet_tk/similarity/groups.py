@@ -38,6 +38,8 @@ def groups_of(vectors: Vectors, distance: float, progress: Progress) -> list[lis
         for rows, values in vectors.blocks(chunk.block):
             scales = scaled_by(values, "cosine")
             for i in range(0, len(chunk.rows), SIDE):
+                if not len(rows) or rows[-1] < chunk.rows[i]:  # compared the other way round
+                    continue
                 part = slice(i, i + SIDE)
                 near, other = _near(chunk.values[part], values, chunk.scales[part], scales, distance)
                 _unite(parents, chunk.rows[part][near], rows[other])
