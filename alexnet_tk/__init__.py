@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from alexnet_tk.inference.classify import Classifier as Classifier
     from alexnet_tk.prediction.features import features as features
     from alexnet_tk.prediction.run import predict as predict
+    from alexnet_tk.similarity.run import duplicates as duplicates
+    from alexnet_tk.similarity.run import similar as similar
     from alexnet_tk.training.loop import train as train
     from alexnet_tk.training.packing import pack as pack
 
@@ -26,12 +28,14 @@ _HOMES = {
     "Classifier": "alexnet_tk.inference",
     "benchmark": "alexnet_tk.benchmarking",
     "calibrate": "alexnet_tk.evaluation",
+    "duplicates": "alexnet_tk.similarity.run",
     "evaluate": "alexnet_tk.evaluation",
     "export": "alexnet_tk.exporting",
     "features": "alexnet_tk.prediction.features",
     "import_weights": "alexnet_tk.importing",
     "pack": "alexnet_tk.training",
     "predict": "alexnet_tk.prediction.run",
+    "similar": "alexnet_tk.similarity.run",
     "train": "alexnet_tk.training",
 }
 
@@ -39,12 +43,14 @@ __all__ = [
     "Classifier",
     "benchmark",
     "calibrate",
+    "duplicates",
     "evaluate",
     "export",
     "features",
     "import_weights",
     "pack",
     "predict",
+    "similar",
     "train",
 ]
 

@@ -35,3 +35,6 @@ Arithmetic = Literal["exact", "tf32", "bf16"]  # what a device uses; "tf32" and 
 
 # features
 FeatureType = Literal["float32", "float16"]  # of the numbers in a file
+
+# similar
+Metric = Literal["euclidean", "cosine"]  # of the distance between two pictures' features

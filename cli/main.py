@@ -27,6 +27,7 @@ from .pack import pack
 from .predict import predict
 from .samples import samples
 from .show import show
+from .similar import similar
 from .train import train
 
 
@@ -158,6 +159,7 @@ for command in (
     export,
     predict,
     features,
+    similar,
     evaluate,
     benchmark,
     samples,

@@ -34,7 +34,7 @@ LAYERS = [
     {"prediction", "training"},
     {"exporting", "importing"},
     {"model_files"},
-    {"evaluation", "benchmarking", "doctor", "description"},
+    {"evaluation", "similarity", "benchmarking", "doctor", "description"},
     {"cli"},
 ]
 

@@ -129,12 +129,12 @@ class Csv(AppendableFormat):
         """The names of the columns."""
         from alexnet_tk.inference.record import Record
 
-        return self._line(Record("", "none", unknown=False if self.unknown else None).row(topk).keys())
+        return self.line(Record("", "none", unknown=False if self.unknown else None).row(topk).keys())
 
     def row(self, record: "Record", topk: int) -> bytes:
         """One line, unless a name holds the end of one."""
         values = record.row(topk).values()
-        return self._line(str(each).lower() if isinstance(each, bool) else each for each in values)
+        return self.line(str(each).lower() if isinstance(each, bool) else each for each in values)
 
     def read(self, file: IO[bytes], topk: int) -> Iterator[Written]:
         """Whole rows: those that end in LF outside of quotes."""
@@ -153,7 +153,8 @@ class Csv(AppendableFormat):
                 yield Written(path, error, end + len(row))
             end, row = end + len(row), b""
 
-    def _line(self, values: Iterable[object]) -> bytes:
+    def line(self, values: Iterable[object]) -> bytes:
+        """One row of any values."""
         # Python before 3.13 quotes a carriage return only where lines end in one, so they do at first.
         line = io.StringIO()
         csv.writer(line, lineterminator="\r\n").writerow(values)

@@ -153,6 +153,12 @@ def earlier_batch_size(output: Path) -> int | None:
     return size if isinstance(size, int) and size > 0 else None
 
 
+def model_of(output: Path) -> str | None:
+    """The SHA-256 of the model that an output was made with; None where that is not known."""
+    model = (_read(output) or {}).get("model")
+    return model if isinstance(model, str) else None
+
+
 def device_to_go_on(asked: str, output: Path, progress: Progress) -> str:
     """The device that is asked for; instead of "auto", the processor's one that the output was begun with."""
     saved = _read(output)

@@ -45,7 +45,7 @@ def report(
             # People look for those that failed or are wrong: the last tenth of the page is theirs.
             sought = record.error or record.wrong
             if shown < (LARGEST_PAGE if sought else LARGEST_PAGE * 9 // 10):
-                file.write((",\n" if shown else "") + _embedded(_row(record)))
+                file.write((",\n" if shown else "") + embedded(_row(record)))
                 shown += 1
 
         yield add
@@ -54,7 +54,7 @@ def report(
         summary += f"{totals.failed:,} failed, {counted(ignored.total(), 'other file')} ignored"
         if shown < total:
             summary += f"; this page shows {shown:,} of them"
-        file.write(middle + _embedded({"summary": summary, "figures": list(figures)}) + tail)
+        file.write(middle + embedded({"summary": summary, "figures": list(figures)}) + tail)
 
 
 def _row(record: Record) -> list[Any]:
@@ -73,6 +73,6 @@ def _row(record: Record) -> list[Any]:
     ]
 
 
-def _embedded(value: object) -> str:
+def embedded(value: object) -> str:
     """JSON that can't end the <script> around it, whatever names pictures and labels have."""
     return json.dumps(value).replace("<", "\\u003c")

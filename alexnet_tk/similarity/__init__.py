@@ -1,0 +1,1 @@
+"""Pictures that are alike, by the distances of their features. Nothing here imports torch or onnx."""
