@@ -226,7 +226,9 @@ def test_lists_come_last_and_may_name_what_is_gone(tmp_path: Path) -> None:
 
 @given(st.lists(st.binary(min_size=1).filter(lambda name: b"\0" not in name)))
 def test_lists_survive_any_name(names: list[bytes]) -> None:
-    assert read_list(io.BytesIO(b"\0".join(names)), b"\0") == [os.fsdecode(name) for name in names]
+    separated = b"\0".join(names)
+    if not separated.startswith(codecs.BOM_UTF8):  # which is a mark there, and no name
+        assert read_list(io.BytesIO(separated), b"\0") == [os.fsdecode(name) for name in names]
     lines = [name for name in names if b"\n" not in name and not name.endswith(b"\r")]
     lines = [name for name in lines if not name.startswith(codecs.BOM_UTF8)]
     for end in (b"\n", b"\r\n"):
