@@ -60,8 +60,8 @@ def test_the_expected_calibration_error_by_hand(
 ) -> None:
     """Bins of as many answers each, by how sure they are: 0.5 (right), 0.52, 0.61 and 0.9 (right)."""
     monkeypatch.setattr(calibration, "BINS", bins)
-    probabilities = np.array([[0.5, 0.3, 0.2], [0.61, 0.2, 0.19], [0.05, 0.05, 0.9], [0.2, 0.52, 0.28]])
-    found = calibration.reliability(probabilities, np.array([0, 1, 2, 2]))
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.05, 0.05, 0.9], [0.61, 0.2, 0.19], [0.2, 0.52, 0.28]])
+    found = calibration.reliability(probabilities, np.array([0, 2, 1, 2]))
     assert found.counts.tolist() == counts
     assert found.expected_error == pytest.approx(expected)
     assert found.likelihood == pytest.approx(-np.log([0.5, 0.28, 0.9, 0.2]).mean())
