@@ -141,6 +141,12 @@ def is_archive(path: str) -> bool:
     return path.lower().endswith((*ENDINGS, *COMPRESSED))
 
 
+def without_ending(name: str) -> str:
+    """The name of an archive without its ending, and any other name as it is."""
+    endings = [each for each in (*ENDINGS, *COMPRESSED) if name.lower().endswith(each)]
+    return name.removesuffix(name[-len(max(endings, key=len)) :]) if endings else name
+
+
 def _in_zip(path: str) -> list[Member]:
     status = os.stat(path)
     archive = partial(_zip, path, (status.st_ino, status.st_size, status.st_mtime_ns))

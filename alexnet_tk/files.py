@@ -52,11 +52,12 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """A temporary path beside `path` (or the target of the link) that replaces it if the block succeeds.
 
     The temporary file is flushed to disk before it is renamed, so a crash leaves the old file or the
-    new one, never half of one. If the block raises, the temporary file is removed.
+    new one, never half of one; without `flush` that holds for a process that dies, but not for the machine.
+    If the block raises, the temporary file is removed.
 
     Raises
     ------
@@ -73,8 +74,9 @@ def replacing(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
         part.chmod(0o666 & ~_umask())  # mkstemp creates it as 0600
         part.replace(path)
     except OSError as error:

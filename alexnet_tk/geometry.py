@@ -139,8 +139,15 @@ class Network:
                 order in tuple(FORMER_ORDERS), "network.order", order, f"one of {', '.join(FORMER_ORDERS)}"
             )
             for layer in ("c1", "c2"):
-                current[layer] = {"then": list(FORMER_ORDERS[order])} | dict(current.get(layer, {}))
+                given = current.get(layer, {})
+                if isinstance(given, Mapping):  # anything else is refused with its own key
+                    current[layer] = {"then": list(FORMER_ORDERS[order]), **given}
         return current
+
+    @property
+    def has_lrn(self) -> bool:
+        """Whether there is local response normalisation after c1 or c2."""
+        return self.lrn.enabled and "lrn" in (*self.c1.then, *self.c2.then)
 
     def __post_init__(self) -> None:
         require(self.towers >= 1, "network.towers", self.towers, "at least 1")

@@ -225,7 +225,8 @@ class Recipe:
             former = upgraded_key(type(self), path, last, _parse(value.strip()))
             if former and isinstance(table, dict):
                 for name, values in former.items():
-                    table[name] |= values
+                    given = table.get(name, {})
+                    table[name] = given | values if isinstance(given, dict) else given
                 continue
             known = dotted_keys(type(self))
             # A table may have been set as a whole before, to some of its keys.

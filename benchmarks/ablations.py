@@ -1,15 +1,17 @@
 """What the findings of 2012 are worth on your pictures: a network without each of them, beside the whole one.
 
-    python benchmarks/ablations.py DATA --output FOLDER [--recipe photo-mini] [--seeds 3] [--set KEY=VALUE]
+    python benchmarks/ablations.py DATA --output FOLDER [--study findings] [--seeds 3] [--set KEY=VALUE]
 
-Trains every variant with every seed, a checkpoint and its run each in FOLDER; started again, it goes on where
-it stopped. Prints a table of the last epochs' validation accuracy (no epoch is chosen), and of the paired
-difference from the whole network with the same seed: its mean and its 95 % interval (Student's t). An
-interval that holds 0 resolves nothing. Ctrl-C keeps what is done.
+`--study findings` takes the recipe photo-mini apart, `--study siblings` a narrow krizhevsky-2012, as its
+authors did with theirs. Trains every variant with every seed, a checkpoint and its run each in FOLDER;
+started again, it goes on where it stopped. Prints a table of the last epochs' validation accuracy (no
+epoch is chosen), and of the paired difference from the whole network with the same seed: its mean and its
+95 % interval (Student's t). An interval that holds 0 resolves nothing. Ctrl-C keeps what is done.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -21,14 +23,60 @@ from alexnet_tk.training.run import Run
 from alexnet_tk.training.run_folder import RunFolder
 
 WHOLE = "whole"
-VARIANTS: dict[str, list[str]] = {
-    WHOLE: [],
-    "without LRN": ["network.lrn.enabled=false"],
-    "LRN across towers": ["network.lrn.across_towers=true"],
-    "LRN with α divided by n": ["network.lrn.convention=divided"],
-    "pools that don't overlap": ["network.pool_kernel=2"],
-    "without colour noise": ["augment.color_sigma=0"],
-    "without mirrors": ["augment.mirror=false"],
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole network, its settings, and what is changed in it, one thing at a time."""
+
+    recipe: str
+    settings: list[str]
+    variants: dict[str, list[str]]
+
+
+STUDIES = {
+    "findings": Study(
+        "photo-mini",
+        [],
+        {
+            WHOLE: [],
+            "without LRN": ["network.lrn.enabled=false"],
+            "LRN across towers": ["network.lrn.across_towers=true"],
+            "LRN with α divided by n": ["network.lrn.convention=divided"],
+            "pools that don't overlap": ["network.pool_kernel=2"],
+            "without colour noise": ["augment.color_sigma=0"],
+            "without mirrors": ["augment.mirror=false"],
+        },
+    ),
+    # photo-mini's size and initial weights, with which so small a network learns from so few pictures. What
+    # it takes is divided by 58, so α is multiplied by the square of that, or nothing would be normalised.
+    "siblings": Study(
+        "krizhevsky-2012",
+        [
+            "network.image_size=128",
+            "network.channels=[48,128,192,192,128]",
+            "network.hidden=[1024,1024]",
+            "network.init=he",
+            f"network.lrn.alpha={1e-4 * 58**2}",
+            f"network.spatial.alpha={1e-3 / 25 * 58**2}",
+            "preprocess.resize=146",
+            "preprocess.std=[58.0,57.0,57.0]",
+            "train.batch_size=64",
+            "train.schedule=onecycle",
+            "train.precision=half",
+        ],
+        {
+            WHOLE: [],
+            "pools that don't overlap": ["network.pool_kernel=2"],
+            "without normalisation": ['network.c1.then=["pool","relu"]', 'network.c2.then=["relu","pool"]'],
+            "without talk between the towers": [
+                "network.talk=false",
+                "network.channels=[48,160,192,192,128]",
+                "network.hidden=[2048,1024]",
+            ],
+            "without normalisation after c2": ['network.c2.then=["relu","pool"]'],
+        },
+    ),
 }
 
 
@@ -73,18 +121,19 @@ def main() -> None:
     )
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--recipe", default="photo-mini")
+    parser.add_argument("--study", default="findings", choices=STUDIES)
     parser.add_argument("--seeds", type=int, default=3, choices=range(2, 11))
     parser.add_argument("--set", action="append", default=[], dest="settings", metavar="KEY=VALUE")
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    study = STUDIES[arguments.study]
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in study.variants}
     for seed in range(arguments.seeds):
-        for name, changes in VARIANTS.items():
+        for name, changes in study.variants.items():
             output = arguments.output / f"{name.replace(' ', '-')}-{seed}.pt"
-            settings = [*arguments.settings, *changes, f"train.seed={seed}"]
+            settings = [*study.settings, *arguments.settings, *changes, f"train.seed={seed}"]
             try:
-                last = train_one(arguments.data, arguments.recipe, settings, output)
+                last = train_one(arguments.data, study.recipe, settings, output)
             except AlexnetError as error:
                 raise SystemExit(f"{name}, seed {seed}: {error}") from None
             figures[name].append(last)

@@ -43,6 +43,17 @@ def test_the_order_of_version_0_1_0_says_what_follows_c1_and_c2(tmp_path: Path) 
     assert again != Recipe().network
 
 
+def test_that_order_beside_tables_that_were_set_as_a_whole(tmp_path: Path) -> None:
+    network = Recipe().override("network={towers=1}", "network.order=lrn-pool").network
+    assert (network.towers, network.c1.then) == (1, ("relu", "lrn", "pool"))
+    with pytest.raises(RecipeError, match=r"network\.c1 is 5"):
+        Recipe().override("network={c1=5}", "network.order=lrn-pool")
+    file = tmp_path / "recipe.toml"
+    file.write_text('[network]\norder = "lrn-pool"\nc1 = 5\n')
+    with pytest.raises(RecipeError, match=r"network\.c1"):
+        Recipe.from_file(file)
+
+
 def test_dotted_keys_are_in_the_order_of_the_fields() -> None:
     assert dotted_keys(Outer) == ["inner.width", "inner.shade", "scale", "sizes"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_tk.errors import DataError
+from alexnet_tk.errors import CheckpointError, DataError, UsageError
 from alexnet_tk.evaluation.dataset import open_labelled
 from alexnet_tk.evaluation.ensemble import Ensemble
-from alexnet_tk.files import refuse_existing
+from alexnet_tk.files import refuse_existing, sha256
 from alexnet_tk.model_files import headline, open_models
 from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.text import counted
@@ -104,11 +104,13 @@ def calibrate(
     Raises
     ------
     CheckpointError, DeviceError
-        a checkpoint that can't be used
+        a checkpoint that can't be used, or that another one has replaced meanwhile
     DataError
         no readable pictures, a class that the model does not know, pictures that fit no temperature
     OutputError
         an output exists or can't be written
+    UsageError
+        a diagram that is no .png
 
     """
     from alexnet_tk.training.checkpoint import Checkpoint  # torch takes a second to load
@@ -116,11 +118,13 @@ def calibrate(
     path = Path(checkpoint)
     loaded = Checkpoint.load(path)
     target = path if output is None else Path(output)
-    if output is not None:
-        refuse_existing(target, overwrite, source=[path])
+    hashed = sha256(path)
+    refuse_existing(target, overwrite or output is None, source=[path] if output is not None else [])
     if diagram is not None:
         import alexnet_tk.training.plots  # noqa: F401  if matplotlib is missing, fail before the work
 
+        if Path(diagram).suffix.lower() != ".png":
+            raise UsageError(f"--diagram {diagram} does not end in .png; give it that ending")
         refuse_existing(Path(diagram), overwrite, source=[path, target])
     probabilities, targets = _answers(
         path, Path(data), device, batch_size, workers, classes_are_folders, progress
@@ -129,7 +133,6 @@ def calibrate(
     before = reliability(probabilities, targets)
     after = reliability(tempered(probabilities, factor), targets)
     found = Calibration(loaded.temperature * factor, len(targets), before, after)
-    replace(loaded, temperature=found.temperature).save(target)
     if diagram is not None:
         from alexnet_tk.training.plots import draw_reliability
 
@@ -139,6 +142,9 @@ def calibrate(
         ]
         bins = [(each.counts, each.confidence, each.accuracy) for each in (before, after)]
         draw_reliability(titles, bins, Path(diagram))
+    if sha256(path) != hashed:
+        raise CheckpointError(f"{path} was replaced while it answered; calibrate it again")
+    replace(loaded, temperature=found.temperature).save(target)
     return found
 
 
@@ -170,7 +176,7 @@ def fit_temperature(probabilities: NDArray[np.float64], targets: NDArray[np.int6
             total += float((expected - logits[rows, targets[part]]).sum())
         return total
 
-    if slope(COLDEST) < 0:
+    if slope(COLDEST) <= 0:  # 0 where float64 holds nothing but the right answers
         raise DataError(
             f"all of the {len(targets):,} answers are right, or nearly, so that no temperature fits; give "
             "more pictures, and such as the network was not trained on"

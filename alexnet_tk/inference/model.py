@@ -119,9 +119,8 @@ class Model:
             ways.append("`pip install openvino`")
         # ONNX Runtime's own LRN takes a power of every element; to rewrite it when the file is opened costs
         # more than three hundred pictures gain.
-        lrn = self.metadata.get("network", {}).get("lrn", {})
-        is_native = self.metadata.get("lrn") == "native" and lrn.get("enabled", True)
-        if self.device.name == "cpu" and is_native:
+        network = Recipe.from_dict({"network": self.metadata.get("network", {})}).network
+        if self.device.name == "cpu" and self.metadata.get("lrn") == "native" and network.has_lrn:
             ways.append("a file of --lrn decomposed")
         if self.metadata["precision"] != "int8":
             ways.append("a file of --precision int8 --lrn decomposed")

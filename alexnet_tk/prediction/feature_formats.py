@@ -85,6 +85,10 @@ class NpyFeatures(FeatureFormat):
 
     ending = ".npy"
 
+    def files(self, output: Path) -> tuple[Path, ...]:
+        """The array and the lines."""
+        return output, _lines_of(output)
+
     def complete(self, records: Iterable[Record], output: Path, topk: int) -> None:
         """Write the array and the lines."""
         with replacing(_lines_of(output)) as part, part.open("wb") as lines:

@@ -87,6 +87,10 @@ class WholeFormat(Format):
         """What keeps the answers until the last one is known."""
         return JSON_LINES
 
+    def files(self, output: Path) -> tuple[Path, ...]:
+        """What is written: the output, and what stands beside it."""
+        return (output,)
+
     def complete(self, records: Iterable["Record"], output: Path, topk: int) -> None:
         """Write the output so that it appears whole or not at all; raises `OutputError`."""
         with replacing(output) as part:

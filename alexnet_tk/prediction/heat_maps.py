@@ -1,13 +1,16 @@
 """A folder of pictures with what their answers rest on laid over them."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
 from alexnet_tk.errors import OutputError
+from alexnet_tk.files import make_folder, replacing
 from alexnet_tk.inference.record import Record
 
 LONGEST_STEM = 100  # bytes of a picture's name in that of its heat map
+NAME = re.compile(r"\d{7,}-.*\.jpg", re.DOTALL)
 
 
 def refuse_existing_folder(folder: Path, keep: bool) -> None:
@@ -15,7 +18,23 @@ def refuse_existing_folder(folder: Path, keep: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file; --explain names a folder")
     if not keep and folder.is_dir() and any(folder.iterdir()):
-        raise OutputError(f"{folder} is not empty; --overwrite writes into it all the same")
+        raise OutputError(
+            f"{folder} is not empty; --overwrite replaces the heat maps in it and leaves the rest"
+        )
+
+
+def make_heat_map_folder(folder: Path, resume: bool) -> None:
+    """Make the folder or, unless they are to be resumed, take an earlier run's heat maps out of it.
+
+    Raises `OutputError`.
+    """
+    make_folder(folder)
+    for path in () if resume else sorted(folder.glob("*.jpg")):
+        if NAME.fullmatch(path.name):
+            try:
+                path.unlink()
+            except OSError as error:
+                raise OutputError(f"{path} can't be removed: {error.strerror or error}") from error
 
 
 def heat_map_writer(folder: Path, first: int) -> Callable[[Record], None]:
@@ -27,7 +46,7 @@ def heat_map_writer(folder: Path, first: int) -> Callable[[Record], None]:
     Raises
     ------
     OutputError
-        the folder or a file can't be written
+        a file can't be written
 
     """
     number = first
@@ -37,14 +56,8 @@ def heat_map_writer(folder: Path, first: int) -> Callable[[Record], None]:
         if record.heat_map:
             stem = os.fsencode(PurePath(record.path).stem)[:LONGEST_STEM].replace(b"\0", b"")
             path = folder / os.fsdecode(b"%07d-%b.jpg" % (number, stem))
-            try:
-                path.write_bytes(record.heat_map)
-            except OSError as error:
-                raise OutputError(f"{path} can't be written: {error.strerror or error}") from error
+            with replacing(path, flush=False) as part:
+                part.write_bytes(record.heat_map)
         number += 1
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} can't be made: {error.strerror or error}") from error
     return write

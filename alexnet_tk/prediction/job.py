@@ -144,10 +144,6 @@ def refuse_contradictions(job: Job) -> None:
             "--engine ray writes a folder of Parquet files; give --output F.parquet",
         ),
         (
-            job.engine == "ray" and job.unknown_below is not None,
-            "--unknown-below marks the answers of one process; give it to --engine local",
-        ),
-        (
             job.engine == "ray"
             and (job.strict or job.on_record is not None or bool(job.report) or bool(job.explain)),
             "--strict, --report and --explain need all answers in one process; give them to --engine local",

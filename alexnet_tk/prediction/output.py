@@ -8,7 +8,8 @@ from pathlib import Path
 from alexnet_tk.errors import OutputError
 from alexnet_tk.files import refuse_existing
 from alexnet_tk.prediction.account import Totals
-from alexnet_tk.prediction.formats import AppendableFormat, WholeFormat
+from alexnet_tk.prediction.feature_formats import FeatureRows
+from alexnet_tk.prediction.formats import JSON_LINES, AppendableFormat, WholeFormat
 from alexnet_tk.prediction.plan import Plan
 from alexnet_tk.text import as_utf8, one_line
 
@@ -25,23 +26,29 @@ class OutputFile:
     def __init__(self, path: Path, format: AppendableFormat | WholeFormat) -> None:
         self.path, self.format = path, format
         self.rows: AppendableFormat
+        self.files: tuple[Path, ...] = (path,)
+        self.journals = set[Path]()  # where this run, or one of the other command, keeps answers
         if isinstance(format, AppendableFormat):
             self.rows, self.appended = format, path  # where answers are written as they come
         else:
-            self.rows = format.journal
+            self.rows, self.files = format.journal, format.files(path)
             self.appended = path.with_name(f"{path.name}{self.rows.ending}")
+            journals = {path.with_name(f"{path.name}{each.ending}") for each in (JSON_LINES, FeatureRows)}
+            self.journals = journals - set(self.files)
 
     def refuse_existing(self, keep: bool, source: Sequence[Path] = ()) -> None:
         """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten.
 
         `source` are files that it must never replace: the model and the pictures.
         """
-        if self.appended != self.path and self.appended.exists() and not keep:
-            raise OutputError(
-                f"{self.appended} holds the answers of a run that did not end; give --resume to go on, or "
-                "--overwrite"
-            )
-        refuse_existing(self.path, keep, source=source)
+        for journal in sorted(self.journals):
+            if journal.exists() and not keep:
+                raise OutputError(
+                    f"{journal} holds the answers of a run that did not end; give --resume to go on, or "
+                    "--overwrite"
+                )
+        for path in self.files:
+            refuse_existing(path, keep, source=source)
 
     @contextmanager
     def open(
@@ -65,7 +72,8 @@ class OutputFile:
                 yield before, lambda rows: None
                 return
         else:
-            file.unlink(missing_ok=True)  # first of all: it must not stand beside another plan
+            for each in {file, *self.journals}:
+                each.unlink(missing_ok=True)  # first of all: none must stand beside another plan
             plan.save(self.path)
             file.write_bytes(b"")
         with self._writing(), file.open("ab", buffering=0) as stream:

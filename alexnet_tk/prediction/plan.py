@@ -29,6 +29,7 @@ DIFFERENCES = {
     "batch_size": "with another --batch-size",
     "settings": "with other --labels or --preprocess",
     "unknown_below": "with another --unknown-below",
+    "explain": "with another --explain, or without one",
 }
 
 
@@ -50,6 +51,7 @@ class Plan:
     arithmetic: Arithmetic = "exact"
     decoding: int = 1  # `images.DECODING_REVISION`
     unknown_below: float | None = None
+    explain: str = ""  # the folder of heat maps, which is resumed with the output
 
     @classmethod
     def of(
@@ -64,6 +66,7 @@ class Plan:
         device: str = "cpu",
         arithmetic: Arithmetic = "exact",
         unknown_below: float | None = None,
+        explain: str = "",
     ) -> "Plan":
         """The plan for these pictures; `model` is the SHA-256 of its file, `device` is its kind."""
         names, count = hashlib.sha256(), 0
@@ -82,6 +85,7 @@ class Plan:
             arithmetic,
             images.DECODING_REVISION,
             unknown_below,
+            explain,
         )
 
     def save(self, output: Path) -> None:

@@ -142,6 +142,7 @@ def answer_parts(
         math,
         pool.threads,
         parts.plan.batch_size,
+        parts.plan.unknown_below,
         format,
         topk,
         str(Path.cwd()),
@@ -188,6 +189,7 @@ class _Work:
     math: Math
     threads: int
     batch_size: int
+    unknown_below: float | None
     format: Parquet
     topk: int
     folder: str  # which relative paths start from
@@ -218,7 +220,10 @@ class _Actor:
         with_features = isinstance(work.format, FeatureFormat)
         answer = self._classifier.features if with_features else self._classifier.classify
         records = answer(seen, work.topk, batch_size=work.batch_size, workers=work.threads)
-        named = (replace(record, path=path) for record, path in zip(records, paths, strict=True))
+        named = (
+            replace(record, path=path).marked(work.unknown_below)
+            for record, path in zip(records, paths, strict=True)
+        )
         return work.format.encode(named, work.topk)
 
     def _open(self) -> Classifier:

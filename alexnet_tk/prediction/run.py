@@ -15,7 +15,7 @@ from alexnet_tk.inference import Record
 from alexnet_tk.prediction.account import Outcome, Totals
 from alexnet_tk.prediction.feature_formats import FeatureFormat
 from alexnet_tk.prediction.formats import Format, Parquet
-from alexnet_tk.prediction.heat_maps import heat_map_writer, refuse_existing_folder
+from alexnet_tk.prediction.heat_maps import heat_map_writer, make_heat_map_folder, refuse_existing_folder
 from alexnet_tk.prediction.job import Job, choose_format, refuse_contradictions
 from alexnet_tk.prediction.local import LocalRun
 from alexnet_tk.prediction.output import Write
@@ -157,6 +157,7 @@ def run(job: Job, progress: Progress) -> Outcome:
     subject = open_subject(job, progress)
     if job.explain is not None:
         subject.classifier.require_explanations()
+        make_heat_map_folder(job.explain, job.resume)
     if isinstance(job.format, FeatureFormat):
         job = replace(job, format=job.format.with_units(subject.classifier.require_features()))
     if job.engine == "ray":

@@ -28,6 +28,7 @@ class Subject:
     topk: int
     math: Math
     unknown_below: float | None = None
+    explain: Path | None = None
 
     def plan(self, format: str, batch_size: int, device: str | None = None) -> Plan:
         """What decides the bytes of an output."""
@@ -45,6 +46,7 @@ class Subject:
             device=kind,
             arithmetic=how,
             unknown_below=self.unknown_below,
+            explain=str(self.explain or ""),
         )
 
 
@@ -90,7 +92,7 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     topk = min(job.topk, len(classifier.labels))
     if topk < job.topk:
         progress.say(f"the model has {counted(topk, 'label')}: all are given, not {job.topk:,}")
-    return Subject(model, hashed, classifier, found, topk, job.math, job.unknown_below)
+    return Subject(model, hashed, classifier, found, topk, job.math, job.unknown_below, job.explain)
 
 
 def _listed(job: Job) -> list[str]:

@@ -37,12 +37,13 @@ def write_page(path: Path, title: str, summary: str, rows: Sequence[Row]) -> Non
     middle, tail = rest.split("<!-- run -->")
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         file.write(head)
-        shown, members = 0, cache(_members)
+        begun, members = False, cache(_members)
         for drawn in parallel_map(lambda row: _drawn(row, members), _as_many_as_fit(rows), usable_cores()):
-            file.write((",\n" if shown else "") + embedded(drawn))
-            shown += 1
-        if shown < len(rows):
-            summary += f"; this page shows the first {shown:,}"
+            file.write((",\n" if begun else "") + embedded(drawn))
+            begun = True
+        pictures = sum(1 + len(others) for _, _, others in rows)
+        if pictures > LARGEST_PAGE:
+            summary += f"; this page shows the first {LARGEST_PAGE:,} of {pictures:,} pictures"
         file.write(middle + embedded({"title": title, "summary": as_text(summary)}) + tail)
 
 
@@ -51,7 +52,7 @@ def _as_many_as_fit(rows: Sequence[Row]) -> Iterator[Row]:
     for path, error, others in rows:
         if left <= 0:
             return
-        yield path, error, others[:left]
+        yield path, error, others[: left - 1]
         left -= 1 + len(others)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from os import PathLike
 from pathlib import Path, PurePath
 from typing import IO, get_args
 
 import numpy as np
 
+from alexnet_tk.archives import without_ending
 from alexnet_tk.choices import Math, Metric
 from alexnet_tk.errors import ModelError, UsageError
 from alexnet_tk.files import refuse_existing, replacing, sha256
@@ -19,7 +21,7 @@ from alexnet_tk.inference import Record
 from alexnet_tk.inference.pipeline import require_at_least_1
 from alexnet_tk.prediction.account import Totals
 from alexnet_tk.prediction.formats import CSV
-from alexnet_tk.prediction.job import Job
+from alexnet_tk.prediction.job import Job, refuse_contradictions
 from alexnet_tk.prediction.plan import model_of
 from alexnet_tk.prediction.run import as_list, as_paths
 from alexnet_tk.prediction.subject import Subject, open_subject
@@ -140,6 +142,7 @@ def similar(
         batch_size=batch_size,
         workers=workers,
     )
+    refuse_contradictions(job)
     subject = open_subject(job, progress)
     _require_same_features(subject, vectors, progress)
     progress.say(f"device: {subject.classifier.device}")
@@ -176,8 +179,8 @@ def duplicates(
     """Find the groups of near-equal pictures in a file of features, and those that lie in several splits.
 
     All pairs are compared. Two pictures are in a group if their cosine distance is at most `distance`, or if
-    others lead from one to the other in such steps. A picture's split is the innermost folder of its path
-    that has the name of one, such as train, Validation or test_set.
+    others lead from one to the other in such steps. The pictures of a group lie in several splits where their
+    paths part at folders, or archives, with the names of such, as train, Validation or test_set.zip.
 
     Parameters
     ----------
@@ -331,10 +334,16 @@ def _matches(
 
 def _group(pictures: list[Neighbour]) -> Group:
     """The group of these, and the splits that they lie in if these are several."""
-    splits = {split for each in pictures if (split := _split(each.path))}
+    splits = _splits([each.path for each in pictures])
     return Group(tuple(pictures), "+".join(sorted(splits)) if len(splits) > 1 else "")
 
 
-def _split(path: str) -> str | None:
-    """The split of the innermost folder that has the name of one."""
-    return next(filter(None, map(split_of, reversed(PurePath(path).parent.parts))), None)
+def _splits(paths: Sequence[str]) -> set[str]:
+    """The splits of pictures: of each, the outermost folder with such a name that not all of them share.
+
+    So neither a data set in a folder called train nor a class called val is taken for one.
+    """
+    parts = [PurePath(each).parent.parts for each in paths]
+    shared = sum(takewhile(bool, (len(set(level)) == 1 for level in zip(*parts, strict=False))))
+    folders = ([without_ending(each) for each in one[shared:]] for one in parts)
+    return {split for each in folders if (split := next(filter(None, map(split_of, each)), None))}

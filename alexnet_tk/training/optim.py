@@ -7,14 +7,15 @@ import torch
 
 from alexnet_tk.recipe import Train
 
-STILL = 1e-20  # the learning rate of a layer that stands still: the update divides by it
+STILL = 1e-20  # a learning rate from which on a layer stands still: the buffers are divided by it
 
 
 class PaperSGD(torch.optim.SGD):
     """Stochastic gradient descent as the paper prints it: v ← μ v - ωεw - εg, w ← w + v.
 
     torch's momentum buffer is -v / ε, which is equivalent while the learning rate ε stays; when ε changes,
-    the buffers are multiplied by old ε / new ε. Parameters with the same ε and ω are a group.
+    the buffers are multiplied by old ε / new ε. Parameters with the same ε and ω are a group. One with an ε
+    of 0 stands still: nothing of it is updated, and it goes on without momentum, if it ever does.
 
     The buffers begin as zeros. torch would make them in the first step, and leave them unwritten where
     that step is skipped because a gradient in half precision is infinite.
@@ -60,7 +61,7 @@ class PaperSGD(torch.optim.SGD):
         """
         for group in self.param_groups:
             updated = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not updated:
+            if not updated or not group["lr"]:
                 continue
             torch._fused_sgd_(
                 updated,
@@ -88,7 +89,7 @@ class PaperSGD(torch.optim.SGD):
         for group, rate in zip(self.param_groups, self._rates(lr, at), strict=True):
             if group["lr"] != rate:
                 buffers = [self.state[parameter]["momentum_buffer"] for parameter in group["params"]]
-                torch._foreach_mul_(buffers, group["lr"] / rate)
+                torch._foreach_mul_(buffers, group["lr"] / rate if rate else 0.0)
                 group["lr"] = rate
 
     def restore_lr(self, lr: float, at: float) -> None:
@@ -98,7 +99,8 @@ class PaperSGD(torch.optim.SGD):
 
     def _rates(self, lr: float, at: float) -> list[float]:
         """The learning rate of each group."""
-        return [max(group["rate"](lr, at), STILL) for group in self.param_groups]
+        rates = (group["rate"](lr, at) for group in self.param_groups)
+        return [rate if rate > STILL else 0.0 for rate in rates]
 
 
 def rate_of(train: Train, layer: str, is_bias: bool, lr: float, at: float) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alexnet_tk import zoo
 from alexnet_tk.errors import DataError, RecipeError
@@ -147,11 +148,15 @@ def _require_extensible(run: Run, plan: Recipe, state: dict[str, Any], output: P
 def copy_weights(
     trainer: Trainer, initial: Checkpoint, labels: list[str], source: Path, progress: Progress
 ) -> None:
-    """Start with another checkpoint's weights, except in layers of another shape or for other labels."""
+    """Start with another checkpoint's weights, except in layers of another shape or for other labels.
+
+    They are adapted to the recipe's channel order, deviation and dropout, so that a layer gives the same
+    for a picture.
+    """
     with torch.device("meta"):
         own = AlexNet(trainer.recipe.network, trainer.num_classes).state_dict()
     copied = {
-        name: tensor
+        name: _adapted(name, tensor, initial.recipe, trainer.recipe)
         for name, tensor in initial.weights.items()
         if name in own
         and own[name].shape == tensor.shape
@@ -165,6 +170,23 @@ def copy_weights(
     )
 
 
+def _adapted(name: str, tensor: Tensor, formerly: Recipe, recipe: Recipe) -> Tensor:
+    """The tensor of a layer that was trained with another recipe, for what this recipe gives to the layer."""
+    if name == "c1.weight":
+        before, now = formerly.preprocess, recipe.preprocess
+        if before.std != now.std:
+            scale = torch.tensor(now.std) / torch.tensor(before.std)
+            tensor = tensor * (scale if before.channel_order == "RGB" else scale.flip(0))[:, None, None]
+        return tensor if before.channel_order == now.channel_order else tensor.flip(1)
+    if name in ("f7.weight", "f8.weight"):  # they read what dropout leaves
+        scales = [
+            1 - each.network.dropout if each.network.dropout_scale == "prediction" else 1.0
+            for each in (formerly, recipe)
+        ]
+        return tensor if scales[0] == scales[1] else tensor * (scales[0] / scales[1])
+    return tensor
+
+
 def _with_epochs(recipe: Recipe, pictures: int) -> Recipe:
     """The recipe with a number for `train.epochs`."""
     return replace(recipe, train=replace(recipe.train, epochs=recipe.train.epochs_for(pictures)))
@@ -175,8 +197,9 @@ def _statistics(
 ) -> Statistics:
     """The training set's statistics, with the mean picture where the recipe asks for it.
 
-    They are those of a packed set, unless its mean picture is missing or of another size than the recipe's
-    squares. Otherwise they are measured, and it is said how long it takes to decode pictures from a folder.
+    They are those of a packed set, but for a mean picture that is missing or of another size than the
+    recipe's squares. What is not there is measured, and it is said how long it takes to decode pictures
+    from a folder.
     """
     with_picture = recipe.preprocess.mean == "picture"
     if packed is not None and not with_picture:
@@ -195,4 +218,4 @@ def _statistics(
             f"decoding: {rate:,.0f} pictures/s, so {count / rate:,.0f} s in every epoch; "
             f"`alexnet-tk pack {data} PACKED` decodes them once, for `alexnet-tk train PACKED`"
         )
-    return statistics
+    return statistics if packed is None else replace(packed, picture=statistics.picture)

@@ -1,6 +1,7 @@
 """The temperature against scipy's minimum, and what it does to answers."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy.special import log_softmax, softmax
 
 from alexnet_tk import calibrate, export, images, sample
 from alexnet_tk.description import describe
-from alexnet_tk.errors import CheckpointError, DataError, OutputError
+from alexnet_tk.errors import CheckpointError, DataError, OutputError, UsageError
 from alexnet_tk.evaluation import calibration
 from alexnet_tk.inference.model import open_model
 from alexnet_tk.training.checkpoint import Checkpoint
@@ -85,6 +86,13 @@ def test_answers_that_fit_no_temperature(right: bool, word: str) -> None:
         calibration.fit_temperature(probabilities, targets)
 
 
+def test_answers_that_are_all_right_and_sure_fit_none() -> None:
+    """At the coldest temperature, float64 holds nothing but the right answers."""
+    probabilities = softmax(np.array([[9.0, 0, 0], [0, 8, 0], [0, 0, 7]]), axis=1)
+    with pytest.raises(DataError, match="all of the 3 answers are right"):
+        calibration.fit_temperature(probabilities, np.arange(3))
+
+
 def test_probabilities_of_zero_count_as_the_smallest() -> None:
     """Eight of nine answers are right, so the likeliest probability is 8/9, whose logit is ln 8."""
     probabilities, targets = np.array([[1.0, 0.0]] * 9), np.array([0] * 8 + [1])
@@ -128,6 +136,24 @@ def test_the_checkpoint_and_its_export_answer_with_it(folder: Path) -> None:
     assert again.before.expected_error == pytest.approx(found.after.expected_error, abs=1e-3)
     with pytest.raises(OutputError, match=r"again\.pt"):
         calibrate(folder / "model.pt", folder / "held", output=folder / "again.pt", device="cpu")
+
+
+def test_what_was_asked_for_is_refused_before_the_work(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"d\.svg does not end in \.png"):
+        calibrate(folder / "model.pt", folder / "gone", diagram=folder / "d.svg", device="cpu")
+
+
+def test_a_better_checkpoint_that_came_meanwhile_is_kept(folder: Path) -> None:
+    """As `train` replaces it after a better epoch."""
+    better = replace(Checkpoint.load(folder / "model.pt"), training={"best": 2})
+
+    class Meanwhile(RecordedProgress):
+        def advance(self, count: int, loss: float | None = None) -> None:
+            better.save(folder / "model.pt")
+
+    with pytest.raises(CheckpointError, match=r"model\.pt was replaced while it answered"):
+        calibrate(folder / "model.pt", folder / "held", device="cpu", progress=Meanwhile())
+    assert Checkpoint.load(folder / "model.pt").training == {"best": 2}
 
 
 def test_a_picture_that_cant_be_read_is_left_out(folder: Path) -> None:

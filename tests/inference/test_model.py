@@ -73,6 +73,16 @@ def test_what_preprocessing_the_file_names_is_read(
         ("cpu", {"precision": "int8", "lrn": "decomposed"}, True, []),
         ("cpu", {"precision": "int8", "lrn": "decomposed"}, False, ["`pip install openvino`"]),
         ("cpu", {"precision": "int8", "lrn": "native", "network": {"lrn": {"enabled": False}}}, True, []),
+        (
+            "cpu",
+            {
+                "precision": "int8",
+                "lrn": "native",
+                "network": {"c1": {"then": ["pool", "relu"]}, "c2": {"then": ["relu", "pool"]}},
+            },
+            True,
+            [],
+        ),
         ("cpu", {}, False, []),  # made elsewhere, or by an early version
         ("openvino", {"precision": "fp32", "lrn": "native"}, True, ["int8 --lrn decomposed"]),
         ("cuda:0", {"precision": "fp32", "lrn": "native"}, False, []),

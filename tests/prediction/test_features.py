@@ -293,6 +293,23 @@ def test_a_number_that_float16_can_not_hold_is_an_error() -> None:
     assert FeatureRows("float32", 2).row(record, 1).endswith(np.float32(70_000).tobytes())
 
 
+def test_the_answers_of_predict_are_not_replaced_unasked(tmp_path: Path) -> None:
+    """Nor those of `features` by `predict`: of a run that did not end, or beside an array."""
+    for name in ("f.parquet.jsonl", "f.npy.jsonl", "g.parquet.rows"):
+        (tmp_path / name).write_text("answers")
+    for name, message in (
+        ("f.parquet", "a run that did not end"),
+        ("f.npy", r"f\.npy\.jsonl exists already"),
+    ):
+        with pytest.raises(OutputError, match=message):
+            features("pictures/", output=tmp_path / name)
+    with pytest.raises(OutputError, match=r"g\.parquet\.rows holds the answers of a run that did not end"):
+        predict("pictures/", output=tmp_path / "g.parquet")
+    assert {each.read_text() for each in tmp_path.iterdir()} == {"answers"}
+    features("pictures/", output=tmp_path / "f.parquet", overwrite=True)
+    assert not (tmp_path / "f.parquet.jsonl").exists()
+
+
 def test_the_journal_has_a_name_of_its_own(tmp_path: Path) -> None:
     """Not that of `predict`'s, which holds something else."""
     file = OutputFile(tmp_path / "f.parquet", ParquetFeatures("float32"))

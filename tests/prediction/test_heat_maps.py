@@ -13,7 +13,7 @@ from alexnet_tk.errors import ModelError, OutputError, UsageError
 from alexnet_tk.exporting import export
 from alexnet_tk.inference import Classifier
 from alexnet_tk.inference.record import Record
-from alexnet_tk.prediction.heat_maps import heat_map_writer
+from alexnet_tk.prediction.heat_maps import heat_map_writer, make_heat_map_folder
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,9 @@ def test_a_resumed_run_writes_those_that_are_missing(model: Path, pictures: Path
         predict([pictures], explain=tmp_path / "maps", on_record=stop, **options)  # type: ignore[arg-type]
     before = {each.name for each in (tmp_path / "maps").iterdir()}
     assert before < set(EXPECTED)
+    for explain in (None, tmp_path / "other maps"):
+        with pytest.raises(OutputError, match="with another --explain, or without one"):
+            predict([pictures], explain=explain, resume=True, **options)  # type: ignore[arg-type]
     predict([pictures], explain=tmp_path / "maps", resume=True, **options)  # type: ignore[arg-type]
     predict([pictures], explain=tmp_path / "whole", model=model, batch_size=2, device="cpu")
     assert sorted(each.name for each in (tmp_path / "maps").iterdir()) == EXPECTED
@@ -78,6 +81,7 @@ def test_what_is_there_is_not_overwritten_unasked(model: Path, pictures: Path, t
         predict([pictures], model=model, explain=tmp_path / "maps", device="cpu")
     with pytest.raises(OutputError, match="is a file; --explain names a folder"):
         predict([pictures], model=model, explain=tmp_path / "maps" / "mine.txt", device="cpu")
+    (tmp_path / "maps" / "0000099-of an earlier run.jpg").write_text("old")
     predict([pictures], model=model, explain=tmp_path / "maps", overwrite=True, device="cpu")
     assert sorted(each.name for each in (tmp_path / "maps").iterdir()) == [*EXPECTED, "mine.txt"]
 
@@ -93,12 +97,15 @@ def test_a_file_that_does_not_say_it_names_the_next_step(pictures: Path, tmp_pat
 
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="can't be made"):
-        heat_map_writer(tmp_path / "file" / "maps", 0)
+    with pytest.raises(OutputError, match="can't be created"):
+        make_heat_map_folder(tmp_path / "file" / "maps", resume=False)
+    make_heat_map_folder(tmp_path / "maps", resume=False)
     write = heat_map_writer(tmp_path / "maps", 7)
     (tmp_path / "maps" / "0000007-a.jpg").mkdir()
     with pytest.raises(OutputError, match=r"0000007-a.jpg can't be written: "):
         write(Record("b/a.png", heat_map=b"jpeg"))
+    (left,) = (tmp_path / "maps").iterdir()
+    assert left.name == "0000007-a.jpg", "no part of a file is left"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from alexnet_tk.zoo import default_model
 
 SCRIPT = Path(sys.executable).with_name("alexnet-tk")
 COUNT = 2_000
-RAY = ("--engine", "ray", "--workers", "2", "--topk", "3")
+RAY = ("--engine", "ray", "--workers", "2", "--topk", "3", "--unknown-below", "0.5")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 ENVIRONMENT["RAY_AUTH_MODE"] = "disabled"  # else a cluster makes a token in the home folder, and asks for it
 
@@ -122,7 +122,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def local(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
     """What one process answers."""
     cwd = tmp_path_factory.mktemp("local")
-    run(str(pictures), "--topk", "3", "--output", "a.parquet", "--device", "cpu", cwd=cwd, code=3)
+    run(str(pictures), *RAY[4:], "--output", "a.parquet", "--device", "cpu", cwd=cwd, code=3)
     table = pq.read_table(cwd / "a.parquet")
     assert table.num_rows == COUNT
     assert [each for each in table["error"].to_pylist() if each] == [

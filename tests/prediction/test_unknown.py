@@ -113,8 +113,3 @@ def test_the_table_says_it() -> None:
 def test_what_is_no_probability_is_refused(pictures: list[str], below: float) -> None:
     with pytest.raises(UsageError, match="it must be a probability, from 0 to 1"):
         predict(pictures, unknown_below=below)
-
-
-def test_ray_does_not_mark(pictures: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--unknown-below marks"):
-        run(pictures, output=tmp_path / "a.parquet", engine="ray")

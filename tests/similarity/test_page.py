@@ -68,6 +68,9 @@ def test_a_page_has_an_end(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> 
     path = Path("page.html").absolute()
     write_page(path, "Similar pictures", "9 pictures", rows * 3)
     text = path.read_text()
-    assert "9 pictures; this page shows the first 3" in text
+    assert "9 pictures; this page shows the first 6 of 21 pictures" in text
+    write_page(path, "Near-equal pictures", "one group", [("a.png", "", [("b.png", 0.0)] * 9)])
+    assert "one group; this page shows the first 6 of 10 pictures" in path.read_text()
+    assert path.read_text().count("b.png") == 5
     write_page(path, "Similar pictures", "none", [])
     assert "this page shows" not in path.read_text()

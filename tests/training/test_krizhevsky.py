@@ -11,6 +11,8 @@ from alexnet_tk.evaluation import evaluate
 from alexnet_tk.exporting import export
 from alexnet_tk.training import Checkpoint, loop, pack, train
 from alexnet_tk.training.packed import open_packed
+from alexnet_tk.training.run import Run
+from alexnet_tk.training.run_folder import RunFolder
 from tests.conftest import TINY
 from tests.training.test_resume import Stop, StoppingLog, assert_same, assert_same_end
 
@@ -48,7 +50,7 @@ def whole(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("after", [4, 12])
+@pytest.mark.parametrize("after", [4, 15])
 def test_a_run_that_crashed_goes_on(
     packed: Path, whole: Path, tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,8 +111,19 @@ def test_show_prints_what_is_special(whole: Path, tmp_path: Path) -> None:
         assert not set(lines) - set(printed)
 
 
+def test_a_layer_with_a_rate_of_0_stands_still(packed: Path, whole: Path, tmp_path: Path) -> None:
+    """c1 does in the third epoch, from its first step on; nothing else does."""
+    settings = (*SETTINGS, "train.epochs=2")
+    train(packed, recipe="krizhevsky-2012", settings=settings, output=tmp_path / "model.pt", device="cpu")
+    after_2, after_3 = (
+        Run.load(RunFolder(each / "model.pt").last)[1]["weights"] for each in (tmp_path, whole)
+    )
+    for name, weight in after_3.items():
+        assert torch.equal(weight, after_2[name]) == name.startswith("c1.")
+
+
 def test_other_weights_are_a_beginning(packed: Path, whole: Path, tmp_path: Path) -> None:
-    """`--init` from a checkpoint without a mean picture, as `import` writes it, into this recipe."""
+    """`--init` from a checkpoint without a mean picture; what dropout halves here has weights twice as large."""
     plain = [each for each in SETTINGS if not each.startswith(("augment", "train.steps", "train.layer"))]
     settings = (*plain, "train.epochs=1")
     train(packed, recipe="own-pictures", settings=settings, output=tmp_path / "other.pt", device="cpu")
@@ -124,4 +137,5 @@ def test_other_weights_are_a_beginning(packed: Path, whole: Path, tmp_path: Path
     )
     assert found.statistics.picture is not None
     for name, weight in Checkpoint.load(tmp_path / "other.pt").weights.items():
-        torch.testing.assert_close(found.weights[name], weight)
+        halved = name in ("f7.weight", "f8.weight")
+        torch.testing.assert_close(found.weights[name], 2 * weight if halved else weight)

@@ -115,6 +115,7 @@ class TestPacked:
         np.testing.assert_allclose(run.statistics.picture.numpy(), expected, rtol=1e-6)
         assert log.pictures == 17
         assert not any("decoding" in each for each in log.said), "they are packed already"
+        assert run.statistics.eigenvalues == open_packed(packed)[1].eigenvalues, "these were there"
 
     def test_a_run_that_does_not_ask_for_it_does_not_keep_it(self, packed: Path) -> None:
         run, _ = new_run(packed, "preprocess.mean=dataset")

@@ -31,13 +31,13 @@ def test_the_update_is_the_papers_also_when_the_rate_changes() -> None:
 
 
 def test_biases_and_layers_have_rates_of_their_own() -> None:
-    """Biases learn twice as fast and do not decay; c1 is slowed in epoch 2, and stands still in epoch 3."""
+    """Biases learn twice as fast and do not decay; c1 is slowed in epoch 2, still in epoch 3, and goes on."""
     recipe = train(
         "lr=0.1",
         "weight_decay=0.05",
         "bias_lr=2",
         "bias_weight_decay=0",
-        'layer_rates=[["c1", 2, 0.1], ["c1", 3, 0]]',
+        'layer_rates=[["c1", 2, 0.1], ["c1", 3, 0], ["c1", 4, 0.5]]',
     )
     names = ("c1.weight", "c1.bias", "c2.weight", "c2.bias")
     random = np.random.default_rng(0)
@@ -45,13 +45,13 @@ def test_biases_and_layers_have_rates_of_their_own() -> None:
     v = {name: np.zeros(7) for name in names}
     parameters = {name: torch.nn.Parameter(torch.from_numpy(value.copy())) for name, value in w.items()}
     optimiser = PaperSGD(dict(parameters), recipe)
-    for at, of_c1 in ((0.0, 1), (0.9, 1), (1.0, 0.1), (1.5, 0.1), (2.0, 0), (2.5, 0), (2.9, 0)):
+    for at, of_c1 in ((0.0, 1), (0.9, 1), (1.0, 0.1), (1.5, 0.1), (2.0, 0), (2.5, 0), (3.0, 0.5), (3.5, 0.5)):
         optimiser.set_lr(0.1, at)
         for name, parameter in parameters.items():
             lr, decay = (0.2, 0.0) if name.endswith("bias") else (0.1, 0.05)
             lr *= of_c1 if name.startswith("c1") else 1
             g = random.normal(size=7)
-            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g
+            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g if lr else np.zeros(7)
             w[name] = w[name] + v[name]
             parameter.grad = torch.from_numpy(g)
         optimiser.step()
@@ -85,7 +85,7 @@ def test_the_authors_rates() -> None:
         optimiser.set_lr(learning_rate(recipe, 90, at), at)
         for (name, parameter), lr in zip(parameters.items(), of, strict=True):
             g, decay = random.normal(size=7), 0.0005 if name.endswith("weight") else 0
-            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g
+            v[name] = 0.9 * v[name] - decay * lr * w[name] - lr * g if lr else np.zeros(7)
             w[name] = w[name] + v[name]
             parameter.grad = torch.from_numpy(g)
         optimiser.step()

@@ -409,6 +409,28 @@ def test_another_checkpoint_to_start_from(
     assert any("all layers except f8" in line for line in log.said)
 
 
+@pytest.mark.parametrize("order", ["RGB", "BGR"])
+@pytest.mark.parametrize("scale", ["training", "prediction"])
+def test_its_weights_are_adapted_to_another_recipe(
+    pictures: Path, tmp_path: Path, settings: tuple[str, ...], order: str, scale: str
+) -> None:
+    """To the channel order, the deviation and the dropout, so that the answers stay."""
+    fixed = (*settings, "preprocess.mean=[100,110,120]", "train.lr=1e-12", "train.epochs=1")
+    others = (f"preprocess.channel_order={order}", f"network.dropout_scale={scale}")
+    first, second = (
+        train(pictures, settings=each, initial=initial, output=tmp_path / name, device="cpu")
+        for each, initial, name in (
+            ((*fixed, *others, "preprocess.std=[58,57,56]", "network.dropout=0.2"), None, "first.pt"),
+            ((*fixed, "preprocess.std=[3,2,1]"), tmp_path / "first.pt", "second.pt"),
+        )
+    )
+    some = torch.randint(0, 256, (4, 40, 40, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        expected, found = first.classifier()(some), second.classifier()(some)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(expected[0], expected[1], rtol=1e-2), "they depend on the picture"
+
+
 @pytest.mark.slow
 def test_kills_at_random_moments(
     pictures: Path, tmp_path: Path, settings: tuple[str, ...], undisturbed: Checkpoint

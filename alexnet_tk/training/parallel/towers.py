@@ -37,9 +37,9 @@ class Towers(Strategy):
             f"--parallel towers gives each process a tower: {processes} processes are not a multiple of "
             f"network.towers={towers}; {more // towers} × {towers} = {more} are",
         )
-        lrn = self.recipe.network.lrn
+        network = self.recipe.network
         require(
-            not (lrn.enabled and lrn.across_towers),
+            not (network.has_lrn and network.lrn.across_towers),
             "--parallel towers normalises within each tower, but network.lrn.across_towers is true",
         )
         self.num_parts = processes // towers
