@@ -165,6 +165,7 @@ def peers(python: Path, checkpoint: Path, pictures: Path, temporary: Path) -> It
     for batch in (1, 32):
         yield Way(f"ultralytics, ONNX, batch {batch}", runs("ultralytics", pixels["fp32"], batch))
     if find_spec("openvino") is None:  # which converts
+        print("OpenVINO, with which predict, ultralytics and the Model API run, too: not installed here")
         return
     for precision, file in pixels.items():
         for batch in (1, 32):

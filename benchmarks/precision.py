@@ -79,6 +79,8 @@ def compare_openvino(paths: dict[str, Path], models: dict[str, Model], folder: P
         batches = [pictures[start : start + 32] for start in range(0, len(pictures) - 31, 32)]
         expected = np.concatenate([model.run(each) for each in batches])
         for math, other in opened.items():
+            if math == "fast" and other.device.arithmetic == "exact":
+                continue
             answers = np.concatenate([other.run(each) for each in batches])
             print(f"{name:18} {other.device.arithmetic:10}", end="")
             for rate in rates:

@@ -30,7 +30,7 @@ FASTER = {
     ("int8", "decomposed"),
 }
 MEASURED_ON = ("x86_64", "AMD64")
-SHAPES = 3  # that have a network of their own: each holds the weights once more
+SHAPES = 4  # that have a network of their own: each holds the weights once more
 NARROW = 256  # units of a fully connected layer, up to which OpenVINO fuses it with those around it
 # ONNX Runtime's names for the types that have another one here.
 TYPES = {"u8": "uint8", "f16": "float16", "f32": "float", "f64": "double", "i32": "int32", "i64": "int64"}
@@ -91,8 +91,7 @@ class OpenVinoSession:
     """
 
     def __init__(self, path: Path, math: Math = "exact", latency: bool = False) -> None:
-        self._core, frontend = _load()
-        has_bfloat16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._core, frontend, has_bfloat16 = _load()
         try:
             # `Core.read_model` would try the formats of other frameworks, too.
             self._model = frontend.convert(frontend.load(path))
@@ -189,15 +188,17 @@ def open_where_faster(path: Path, math: Math, latency: bool = False) -> OpenVino
     return session
 
 
-def _load() -> tuple[Any, Any]:
-    """OpenVINO's core, and its reader of ONNX files."""
+def _load() -> tuple[Any, Any, bool]:
+    """OpenVINO's core, its reader of ONNX files, and whether the processor computes in bfloat16."""
     try:
         with _LOADING:
             core, _, reader = _loaded()
-        return core, reader
+            # The first word to the CPU's library, which is loaded now.
+            capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return core, reader, "BF16" in capabilities
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error) or DeviceError(f"OpenVINO can't be loaded: {error}") from error
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, AttributeError) as error:  # AttributeError: of an old release
         raise DeviceError(f"OpenVINO can't be loaded: {reason(error)}") from error
 
 

@@ -36,6 +36,11 @@ class OutputFile:
             journals = {path.with_name(f"{path.name}{each.ending}") for each in (JSON_LINES, FeatureRows)}
             self.journals = journals - set(self.files)
 
+    @property
+    def begun(self) -> bool:
+        """Whether there are answers to go on with."""
+        return self.appended.exists() or self.path.exists()
+
     def refuse_existing(self, keep: bool, source: Sequence[Path] = ()) -> None:
         """Raise `OutputError` if the output or its journal exists, unless it is kept or overwritten.
 
@@ -66,7 +71,7 @@ class OutputFile:
 
         """
         before, file = Totals(), self.appended
-        if resume and (file.exists() or self.path.exists()):
+        if resume and self.begun:
             before = self.take_up(plan, pictures)
             if not file.exists():  # complete
                 yield before, lambda rows: None

@@ -115,10 +115,12 @@ class Plan:
                 f"answers differ in the last digits; give --device {made['device']} to go on, or --overwrite"
             )
         if made["arithmetic"] != self.arithmetic:
-            math = "exact" if made["arithmetic"] == "exact" else "fast"
+            math = (
+                "--math exact" if made["arithmetic"] == "exact" else "--math fast, where the machine has it,"
+            )
             raise OutputError(
                 f"{output} was made with {made['arithmetic']} arithmetic and this run computes with "
-                f"{self.arithmetic}; give --math {math} to go on, or --overwrite"
+                f"{self.arithmetic}; give {math} to go on, or --overwrite"
             )
         revision = made["decoding"]
         if revision == self.decoding:

@@ -35,7 +35,10 @@ class Subject:
         here = self.classifier.device
         kind, how = here.kind, here.arithmetic
         if device is not None:
-            kind, how = device, arithmetic(device, self.math, self.classifier.model.is_half)
+            model = self.classifier.model
+            # For int8 files "fast" changes nothing; that the workers' processors have bfloat16 is assumed.
+            math = "exact" if model.metadata.get("precision") == "int8" else self.math
+            kind, how = device, arithmetic(device, math, model.is_half)
         return Plan.of(
             self.sha256,
             self.found.paths,
@@ -63,8 +66,8 @@ def open_subject(job: Job, progress: Progress) -> Subject:
     """
     model = job.model or default_model()
     device = "cpu" if job.engine == "ray" else job.device  # each actor opens a device of its own
-    if job.resume and job.file is not None:
-        device = device_to_go_on(device, job.file, progress)
+    if job.resume and (output := job.resumable) is not None and output.begun:
+        device = device_to_go_on(device, output.path, progress)
     with ThreadPoolExecutor(1) as threads:
         opening = threads.submit(
             Classifier,

@@ -22,8 +22,8 @@ from alexnet_tk.training.trainer import Trainer
 
 MEASURED = 1.0  # seconds of steps, and at most as many of reading
 PATIENCE = 10.0  # seconds of a first step, from which on it is the only one
-# In a timed step, if the recipe's batch is not smaller: a step of 128 takes twice as long, and little less for
-# each picture.
+# In a timed step, if the recipe's batch is not smaller: a step of 128 takes twice as long, and little less
+# for each picture.
 STEP_PICTURES = 64
 READ_PICTURES = 64  # to measure reading with
 FORWARD = 1 / 3  # of a step's time: the backward pass takes about twice as long as the forward pass

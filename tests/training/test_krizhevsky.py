@@ -123,7 +123,7 @@ def test_a_layer_with_a_rate_of_0_stands_still(packed: Path, whole: Path, tmp_pa
 
 
 def test_other_weights_are_a_beginning(packed: Path, whole: Path, tmp_path: Path) -> None:
-    """`--init` from a checkpoint without a mean picture; what dropout halves here has weights twice as large."""
+    """`--init` from one without a mean picture; what dropout halves here has weights twice as large."""
     plain = [each for each in SETTINGS if not each.startswith(("augment", "train.steps", "train.layer"))]
     settings = (*plain, "train.epochs=1")
     train(packed, recipe="own-pictures", settings=settings, output=tmp_path / "other.pt", device="cpu")
