@@ -9,8 +9,9 @@ of other pictures are. FOLDER may hold such pairs itself: some are named. Withou
 untrained, and its figures say nothing of a trained one.
 
 The second writes random rows in float16, 8 GB for a million of 4,096, as .npy and as .parquet, and searches
-them in processes of their own. Printed are the seconds and the peak memory of a search, and the rate at which
-it went through the file relative to plainly reading it. Before each the file is dropped from the page cache.
+them in processes of their own, in turn with plainly reading the file. Printed are the medians of the seconds,
+the peak memory of a search, and its rate relative to the reading. Before each the file is dropped from the
+page cache.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -39,6 +41,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 DISTANCES = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2)
 NAMED = 5  # false pairs
+ROUNDS = 3  # of reading and searching
 
 
 def encoded(picture: Image.Image, quality: int) -> bytes:
@@ -152,19 +155,26 @@ def measure_search(rows: int, units: int, queries: int, folder: Path | None) -> 
             file = Path(name) / f"f{ending}"
             format = choose_feature_format(file, "float16").with_units(units)
             format.complete(random_records(rows, units), file, 0)
-            forget(file)
-            plainly = read_plainly(file)
-            forget(file)
             words = [sys.executable, __file__, "once", str(file), "--queries", str(queries)]
-            done = subprocess.run(words, check=True, capture_output=True, text=True)
-            seconds, peak = map(float, done.stdout.split())
+            readings, searches, peaks = list[float](), list[float](), list[float]()
+            for _ in range(ROUNDS):  # in turn: what is below the system may keep a file, too
+                forget(file)
+                readings.append(read_plainly(file))
+                forget(file)
+                done = subprocess.run(words, check=True, capture_output=True, text=True)
+                one, memory = map(float, done.stdout.split())
+                searches.append(one)
+                peaks.append(memory)
+            plainly, seconds, peak = median(readings), median(searches), max(peaks)
             size = file.stat().st_size
             print(f"{ending}: {rows:,} rows of {units:,} in float16, {size / 1e9:.1f} GB, {queries} queries")
             print(
                 f"  search         {seconds:7.2f} s  {size / 1e9 / seconds:6.2f} GB/s  {peak / 1e6:6.0f} MB"
             )
             print(f"  plain reading  {plainly:7.2f} s  {size / 1e9 / plainly:6.2f} GB/s")
-            print(f"  the search goes at {plainly / seconds:.0%} of the reading")
+            shares = [a / b for a, b in zip(readings, searches, strict=True)]
+            print(f"  the search goes at {median(shares):.0%} of the reading", end="")
+            print(f" ({min(shares):.0%} to {max(shares):.0%} in {ROUNDS} rounds)")
             file.unlink()
 
 

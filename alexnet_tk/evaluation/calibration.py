@@ -123,9 +123,9 @@ def calibrate(
     if diagram is not None:
         import alexnet_tk.training.plots  # noqa: F401  if matplotlib is missing, fail before the work
 
+        refuse_existing(Path(diagram), overwrite, source=[path, target])
         if Path(diagram).suffix.lower() != ".png":
             raise UsageError(f"--diagram {diagram} does not end in .png; give it that ending")
-        refuse_existing(Path(diagram), overwrite, source=[path, target])
     probabilities, targets = _answers(
         path, Path(data), device, batch_size, workers, classes_are_folders, progress
     )

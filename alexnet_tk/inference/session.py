@@ -118,7 +118,7 @@ def open_session(
             return session, Device(f"cuda:{index}", why, arithmetic, latency)
         except DeviceError as error:
             why = str(error)
-    if device == "auto" and is_ours:
+    if device == "auto" and is_ours and (math == "fast" or not latency):  # so far as it was measured
         try:
             opened = open_where_faster(path, math, latency)
             faster = "OpenVINO is faster than ONNX Runtime with such files"

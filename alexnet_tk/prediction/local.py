@@ -76,7 +76,6 @@ class LocalRun:
             a picture failed, and `strict`
 
         """
-        begun = time.perf_counter()
         start = skip - skip % self.batch_size
         batches = self.classifier.batches(
             self.pictures[start:],
@@ -88,6 +87,9 @@ class LocalRun:
             features=self.features,
             explain=self.explain,
         )
+        begun = (
+            time.perf_counter()
+        )  # after OpenVINO has compiled: what opens the network is no picture's time
         self.speed = batches.speed
         known = skip - start  # records of the first batch
         try:

@@ -179,6 +179,17 @@ class TestAuto:
 
         monkeypatch.setattr("alexnet_tk.inference.session.open_on_cuda", refuse)
         monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+        monkeypatch.setattr(openvino_session, "SMALLEST", 0)
+
+    def test_small_networks_are_left_to_onnx_runtime(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(openvino_session, "SMALLEST", zoo.built_in_model().stat().st_size + 1)
+        why = "OpenVINO takes longer to open than it gains with so small a network"
+        assert str(open_model(zoo.built_in_model()).device) == f"cpu (no GPU; {why})"
+
+    def test_one_picture_alone_is_left_to_onnx_runtime(self) -> None:
+        """Except in half precision: so far as that was measured."""
+        assert open_model(zoo.built_in_model(), latency=True).device.name == "cpu"
+        assert open_model(zoo.built_in_model(), math="fast", latency=True).device.name == "openvino"
 
     def test_files_in_a_form_in_which_it_was_measured(self) -> None:
         device = open_model(zoo.built_in_model()).device

@@ -201,7 +201,8 @@ def test_bfloat16_is_not_mixed_with_float32(tmp_path: Path) -> None:
     plan_file(output).write_text(json.dumps(plan | {"arithmetic": "bf16"}))
     output.write_bytes(output.read_bytes()[:-20])
     with pytest.raises(
-        OutputError, match=r"made with bf16 arithmetic .* with exact; give --math fast, where the machine has it,"
+        OutputError,
+        match=r"made with bf16 arithmetic .* with exact; give --math fast, where the machine has it,",
     ):
         predict("pictures/", output=output, device="openvino", resume=True)
 
