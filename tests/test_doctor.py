@@ -21,7 +21,7 @@ def test_versions_machine_and_devices() -> None:
     assert 1 <= int(cores[1]) <= len(os.sched_getaffinity(0))
     assert int(cores[2]) == os.cpu_count()
     assert "CPUExecutionProvider" in found["providers"]
-    assert found["predict"].startswith(("on openvino (", "on cuda:0 ("))
+    assert found["predict"].startswith(("on cpu (", "on cuda:0 ("))
     assert found["train"].startswith("on ")
 
 

@@ -104,7 +104,7 @@ def test_a_folders_recipe_is_own_pictures(pictures: Path, tmp_path: Path, tiny: 
         pictures, settings=(*tiny, "train.epochs=1"), output=tmp_path / "m.pt", progress=log, device="cpu"
     )
     assert any("own-pictures" in line for line in log.said)
-    assert best.recipe.train.schedule == "cosine"
+    assert best.recipe.train.schedule == "onecycle"
 
 
 def test_uneven_classes_are_told_by_train_and_pack(
