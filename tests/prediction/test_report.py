@@ -1,10 +1,12 @@
 """The page of a run, as a browser shows it."""
 
+import base64
 import json
 import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -155,6 +157,31 @@ def test_it_looks_like_something(tmp_path: Path) -> None:
     colors = np.unique(np.asarray(Image.open(picture).convert("RGB")).reshape(-1, 3), axis=0).astype(int)
     for wanted in ((200, 30, 30), (30, 200, 30), (201, 48, 44)):  # two thumbnails and the word failed
         assert np.abs(colors - wanted).max(axis=1).min() < 12, wanted
+
+
+@browser
+def test_a_click_shows_what_an_answer_rests_on(tmp_path: Path) -> None:
+    explained = replace(RECORDS[0], heat_thumbnail=plain(GREEN))
+    page, click = (
+        write(tmp_path / "page.html", [explained, RECORDS[0]]),
+        "document.querySelector('button').click();",
+    )
+    red, green = (
+        f"data:image/jpeg;base64,{base64.b64encode(plain(color)).decode()}" for color in (RED, GREEN)
+    )
+    shown = browse(page)
+    assert shown.pictures == [red, red]
+    assert shown.texts["summary"].endswith("; click a picture to see what its answer rests on")
+    assert browse(page, click).pictures == [green, red]
+    assert browse(page, click * 2).pictures == [red, red]
+
+
+@browser
+def test_an_unknown_picture_says_so(tmp_path: Path) -> None:
+    page = write(tmp_path / "page.html", [each.marked(0.7) for each in RECORDS[:3]])
+    first, second, _ = browse(page).cards
+    assert first.endswith("|unknown: less sure than was asked for|")
+    assert "unknown" not in second
 
 
 @browser
