@@ -43,6 +43,7 @@ STUDIES = {
             "without LRN": ["network.lrn.enabled=false"],
             "LRN across towers": ["network.lrn.across_towers=true"],
             "LRN with α divided by n": ["network.lrn.convention=divided"],
+            "LRN with α · 58²": [f"network.lrn.alpha={1e-4 * 58**2}"],  # as on pictures of 0..255
             "pools that don't overlap": ["network.pool_kernel=2"],
             "without colour noise": ["augment.color_sigma=0"],
             "without mirrors": ["augment.mirror=false"],
