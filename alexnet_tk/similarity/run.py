@@ -187,7 +187,7 @@ def duplicates(
     among
         as `similar` takes it
     distance
-        0 to 1; 0.05 finds other crops and qualities of a picture
+        0 to 1; 0.05 finds copies, other qualities and many other sizes of a picture
     output, report, overwrite
         a table, .csv, and a page, .html, to write of the groups; replace those that exist
     yes
