@@ -156,12 +156,13 @@ def measure_search(rows: int, units: int, queries: int, folder: Path | None) -> 
             format = choose_feature_format(file, "float16").with_units(units)
             format.complete(random_records(rows, units), file, 0)
             words = [sys.executable, __file__, "once", str(file), "--queries", str(queries)]
+            environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as the command sets it
             readings, searches, peaks = list[float](), list[float](), list[float]()
             for _ in range(ROUNDS):  # in turn: what is below the system may keep a file, too
                 forget(file)
                 readings.append(read_plainly(file))
                 forget(file)
-                done = subprocess.run(words, check=True, capture_output=True, text=True)
+                done = subprocess.run(words, check=True, capture_output=True, text=True, env=environment)
                 one, memory = map(float, done.stdout.split())
                 searches.append(one)
                 peaks.append(memory)
