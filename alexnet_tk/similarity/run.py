@@ -86,8 +86,7 @@ def similar(
 
     The search is exact: the result is that of computing every distance in float64, and of equal distances the
     first row of the file comes first. The file is read once for 4,096 queries, in blocks of some megabytes.
-    With OPENBLAS_NUM_THREADS=1 in the environment before numpy is loaded it takes half the time; the command
-    sets it.
+    With OPENBLAS_NUM_THREADS=1 set before numpy is loaded, as by the command, it takes half the time.
 
     Parameters
     ----------
