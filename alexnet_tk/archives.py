@@ -143,8 +143,8 @@ def is_archive(path: str) -> bool:
 
 def without_ending(name: str) -> str:
     """The name of an archive without its ending, and any other name as it is."""
-    endings = [each for each in (*ENDINGS, *COMPRESSED) if name.lower().endswith(each)]
-    return name.removesuffix(name[-len(max(endings, key=len)) :]) if endings else name
+    lengths = [len(each) for each in (*ENDINGS, *COMPRESSED) if name.lower().endswith(each)]
+    return name[: -max(lengths)] if lengths else name
 
 
 def _in_zip(path: str) -> list[Member]:

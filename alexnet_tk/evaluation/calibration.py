@@ -116,9 +116,9 @@ def calibrate(
     from alexnet_tk.training.checkpoint import Checkpoint  # torch takes a second to load
 
     path = Path(checkpoint)
+    hashed = sha256(path) if path.is_file() else ""
     loaded = Checkpoint.load(path)
     target = path if output is None else Path(output)
-    hashed = sha256(path)
     refuse_existing(target, overwrite or output is None, source=[path] if output is not None else [])
     if diagram is not None:
         import alexnet_tk.training.plots  # noqa: F401  if matplotlib is missing, fail before the work

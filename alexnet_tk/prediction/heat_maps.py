@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 
 from alexnet_tk.errors import OutputError
@@ -23,11 +23,18 @@ def refuse_existing_folder(folder: Path, keep: bool) -> None:
         )
 
 
-def make_heat_map_folder(folder: Path, resume: bool) -> None:
+def make_heat_map_folder(folder: Path, pictures: Iterable[str], resume: bool) -> None:
     """Make the folder or, unless they are to be resumed, take an earlier run's heat maps out of it.
 
-    Raises `OutputError`.
+    Raises `OutputError`, also where one of the run's pictures lies in it.
     """
+    within = os.path.join(os.path.realpath(folder), "")  # noqa: PTH118  of a million pictures
+    for picture in pictures:
+        if os.path.realpath(picture).startswith(within):
+            raise OutputError(
+                f"{folder} holds pictures to be answered, such as {picture}; give --explain a folder of its "
+                "own"
+            )
     make_folder(folder)
     for path in () if resume else sorted(folder.glob("*.jpg")):
         if NAME.fullmatch(path.name):

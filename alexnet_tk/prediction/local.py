@@ -87,9 +87,8 @@ class LocalRun:
             features=self.features,
             explain=self.explain,
         )
-        begun = (
-            time.perf_counter()
-        )  # after OpenVINO has compiled: what opens the network is no picture's time
+        # After OpenVINO has compiled: what opens the network is no picture's time.
+        begun = time.perf_counter()
         self.speed = batches.speed
         known = skip - start  # records of the first batch
         try:

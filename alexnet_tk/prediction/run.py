@@ -157,7 +157,7 @@ def run(job: Job, progress: Progress) -> Outcome:
     subject = open_subject(job, progress)
     if job.explain is not None:
         subject.classifier.require_explanations()
-        make_heat_map_folder(job.explain, job.resume)
+        make_heat_map_folder(job.explain, subject.found.paths, job.resume)
     if isinstance(job.format, FeatureFormat):
         job = replace(job, format=job.format.with_units(subject.classifier.require_features()))
     if job.engine == "ray":

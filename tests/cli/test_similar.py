@@ -2,7 +2,10 @@
 
 import csv
 import io
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,33 @@ def searched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("features", "train/", "val/", "--output", "f.npy", cwd=here)
     run("features", "train/", "val/", "--output", "f.parquet", cwd=here)
     return here
+
+
+def test_products_take_one_thread_each_in_a_search(tmp_path: Path) -> None:
+    """It must be said before numpy is loaded, and holds for a search alone."""
+    program = """if True:
+        import os, sys
+        import typer
+        from alexnet_tk.cli.main import app
+        from alexnet_tk.errors import AlexnetError
+        assert "numpy" not in sys.modules
+        try:
+            typer.main.get_command(app)(sys.argv[1:], standalone_mode=False)
+        except AlexnetError as error:
+            print(error)
+        print(os.environ.get("OPENBLAS_NUM_THREADS"), "numpy" in sys.modules)
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for words, expected in (("a.png", "1 True"), ("--duplicates=0.1", "None True")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, "similar", words, "--among", "gone.npy"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert done.stdout.splitlines()[-1] == expected, done.stdout
 
 
 @pytest.mark.parametrize("ending", ["npy", "parquet"])

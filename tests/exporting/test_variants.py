@@ -93,7 +93,12 @@ class TestEveryVariant:
         np.testing.assert_allclose(model.run(pictures[:1]), expected[:1], atol=CLOSE[variant.precision])
 
     def test_openvino_agrees(
-        self, variant: Variant, files: Any, pictures: NDArray[np.uint8], expected: NDArray[np.float32]
+        self,
+        variant: Variant,
+        files: Any,
+        pictures: NDArray[np.uint8],
+        expected: NDArray[np.float32],
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         pytest.importorskip("openvino", exc_type=ImportError)
         model, onnx_runtime = (open_model(files[variant], device) for device in ("openvino", "cpu"))
@@ -104,6 +109,8 @@ class TestEveryVariant:
             np.testing.assert_allclose(answers, expected[: len(some)], atol=CLOSE[variant.precision])
             if variant.precision == "fp32":
                 np.testing.assert_allclose(answers, onnx_runtime.run(some), atol=1e-5)
+        monkeypatch.setattr("alexnet_tk.inference.openvino_session.SMALLEST", 0)
+        assert open_model(files[variant]).device.name in ("openvino", "cuda:0")
         if variant.precision == "int8":
             assert open_model(files[variant], "openvino", "fast").device.arithmetic == "exact"
 

@@ -86,6 +86,18 @@ def test_what_is_there_is_not_overwritten_unasked(model: Path, pictures: Path, t
     assert sorted(each.name for each in (tmp_path / "maps").iterdir()) == [*EXPECTED, "mine.txt"]
 
 
+def test_no_picture_is_taken_for_an_earlier_heat_map(model: Path, tmp_path: Path) -> None:
+    """One with such a name, in the folder that is to be written, which may be named through a link."""
+    picture = tmp_path / "photos" / "maps" / "0000007-mine.jpg"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (30, 30)).save(picture)
+    (tmp_path / "link").symlink_to(picture.parent)
+    for explain in (picture.parent, tmp_path / "link"):
+        with pytest.raises(OutputError, match=r"holds pictures to be answered, such as .*0000007-mine\.jpg"):
+            predict([tmp_path / "photos"], model=model, explain=explain, overwrite=True, device="cpu")
+    assert picture.is_file()
+
+
 def test_a_file_that_does_not_say_it_names_the_next_step(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"fashion-mini/model.onnx .*`alexnet-tk export model.pt --explain`"):
         predict([pictures], explain=tmp_path / "maps", output=tmp_path / "a.csv", device="cpu")
@@ -98,8 +110,8 @@ def test_a_file_that_does_not_say_it_names_the_next_step(pictures: Path, tmp_pat
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="can't be created"):
-        make_heat_map_folder(tmp_path / "file" / "maps", resume=False)
-    make_heat_map_folder(tmp_path / "maps", resume=False)
+        make_heat_map_folder(tmp_path / "file" / "maps", [], resume=False)
+    make_heat_map_folder(tmp_path / "maps", [], resume=False)
     write = heat_map_writer(tmp_path / "maps", 7)
     (tmp_path / "maps" / "0000007-a.jpg").mkdir()
     with pytest.raises(OutputError, match=r"0000007-a.jpg can't be written: "):

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +22,10 @@ from alexnet_tk.errors import InputError, OutputError
 from alexnet_tk.inference import Record
 from alexnet_tk.prediction import formats
 from alexnet_tk.prediction.formats import AppendableFormat, WholeFormat, Written
+from alexnet_tk.prediction.job import Job
 from alexnet_tk.prediction.plan import plan_file
-from alexnet_tk.progress import Progress
+from alexnet_tk.prediction.subject import open_subject
+from alexnet_tk.progress import SILENCE, Progress
 from alexnet_tk.zoo import built_in_model
 from tests.cli.command import run as run_command
 
@@ -177,6 +180,23 @@ def test_auto_goes_on_where_an_output_was_begun(device: str, tmp_path: Path) -> 
     assert f"{output} was begun with --device {device}, and goes on with it" in said.lines
     assert any(line.startswith(f"device: {device} (") for line in said.lines)
     assert output.read_bytes() == whole
+
+
+def test_a_plan_without_its_output_decides_nothing(tmp_path: Path) -> None:
+    output, said = tmp_path / "a.csv", Said()
+    predict("pictures/", output=output, device="cpu")
+    output.unlink()
+    predict("pictures/", output=output, resume=True, progress=said)
+    assert not any("was begun with" in line for line in said.lines)
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "bf16"), ("int8", "exact")])
+def test_elsewhere_fast_changes_nothing_in_an_int8_file(precision: str, expected: str) -> None:
+    """As over Ray, where the answers are computed in other processes."""
+    subject = open_subject(Job(inputs=["pictures/"], math="fast", device="cpu"), SILENCE)
+    model = replace(subject.classifier.model, metadata={"precision": precision})
+    subject.classifier.model = model
+    assert subject.plan("parquet", 4, "openvino").arithmetic == expected
 
 
 @pytest.mark.parametrize(("begun", "asked"), [("cpu", "openvino"), ("openvino", "cpu")])
