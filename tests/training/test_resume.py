@@ -416,12 +416,13 @@ def test_its_weights_are_adapted_to_another_recipe(
 ) -> None:
     """To the channel order, the deviation and the dropout, so that the answers stay."""
     fixed = (*settings, "preprocess.mean=[100,110,120]", "train.lr=1e-12", "train.epochs=1")
-    others = (f"preprocess.channel_order={order}", f"network.dropout_scale={scale}")
+    before = (f"preprocess.channel_order={order}", f"network.dropout_scale={scale}", "network.dropout=0.2")
+    now = ("preprocess.channel_order=RGB", "network.dropout_scale=training", "network.dropout=0.5")
     first, second = (
         train(pictures, settings=each, initial=initial, output=tmp_path / name, device="cpu")
         for each, initial, name in (
-            ((*fixed, *others, "preprocess.std=[58,57,56]", "network.dropout=0.2"), None, "first.pt"),
-            ((*fixed, "preprocess.std=[3,2,1]"), tmp_path / "first.pt", "second.pt"),
+            ((*fixed, *before, "preprocess.std=[58,57,56]"), None, "first.pt"),
+            ((*fixed, *now, "preprocess.std=[3,2,1]"), tmp_path / "first.pt", "second.pt"),
         )
     )
     some = torch.randint(0, 256, (4, 40, 40, 3), dtype=torch.uint8)
