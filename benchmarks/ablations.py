@@ -43,24 +43,23 @@ STUDIES = {
             "without LRN": ["network.lrn.enabled=false"],
             "LRN across towers": ["network.lrn.across_towers=true"],
             "LRN with α divided by n": ["network.lrn.convention=divided"],
-            "LRN with α · 58²": [f"network.lrn.alpha={1e-4 * 58**2}"],  # as on pictures of 0..255
             "pools that don't overlap": ["network.pool_kernel=2"],
             "without colour noise": ["augment.color_sigma=0"],
             "without mirrors": ["augment.mirror=false"],
         },
     ),
-    # photo-mini's size and initial weights, with which so small a network learns from so few pictures. What
-    # it takes is divided by 58, so α is multiplied by the square of that, or nothing would be normalised.
+    # Of initial weights with which so small a network learns from so few pictures. What it takes is divided
+    # by 58, so α is multiplied by the square of that, or nothing would be normalised.
     "siblings": Study(
         "krizhevsky-2012",
         [
-            "network.image_size=128",
-            "network.channels=[48,128,192,192,128]",
-            "network.hidden=[1024,1024]",
+            "network.image_size=96",
+            "network.channels=[32,64,96,96,64]",
+            "network.hidden=[512,512]",
             "network.init=he",
             f"network.lrn.alpha={1e-4 * 58**2}",
             f"network.spatial.alpha={1e-3 / 25 * 58**2}",
-            "preprocess.resize=146",
+            "preprocess.resize=110",
             "preprocess.std=[58.0,57.0,57.0]",
             "train.batch_size=64",
             "train.schedule=onecycle",
@@ -72,8 +71,8 @@ STUDIES = {
             "without normalisation": ['network.c1.then=["pool","relu"]', 'network.c2.then=["relu","pool"]'],
             "without talk between the towers": [
                 "network.talk=false",
-                "network.channels=[48,160,192,192,128]",
-                "network.hidden=[2048,1024]",
+                "network.channels=[32,80,96,96,64]",
+                "network.hidden=[1024,512]",
             ],
             "without normalisation after c2": ['network.c2.then=["relu","pool"]'],
         },

@@ -41,7 +41,7 @@ def write(records: Iterable[Record], file: Path | IO[bytes], topk: int, unknown:
     columns, rows = schema(topk, unknown), (_row(each.row(topk)) for each in records)
     with pq.ParquetWriter(file, columns) as writer:
         while group := list(islice(rows, ROWS)):
-            writer.write_table(pa.Table.from_pylist(group, columns))
+            writer.write(_table(group, columns))
 
 
 def write_features(records: Iterable[Record], file: Path | IO[bytes], dtype: FeatureType, units: int) -> None:
@@ -62,18 +62,48 @@ def write_features(records: Iterable[Record], file: Path | IO[bytes], dtype: Fea
     waiting = iter(records)
     with writer:
         while group := list(islice(waiting, FEATURE_ROWS)):
-            table = pa.Table.from_pylist([_row(each.row(0)) for each in group], columns)
-            writer.write_table(table.append_column(features, _features(group, dtype, features.type)))
+            table = _table([_row(each.row(0)) for each in group], columns)
+            writer.write(table.append_column(features, _features(group, dtype, features.type)))
 
 
-def _features(records: Sequence[Record], dtype: FeatureType, kind: pa.DataType) -> pa.FixedSizeListArray:
+# pa.array imports pandas where that is installed, which takes longer than to write the answers for some
+# thousand pictures. So columns are put together from buffers, laid out as Arrow's columnar format says.
+
+
+def _table(rows: Sequence[dict[str, Any]], columns: pa.Schema) -> pa.Table:
+    """The rows, None where there is no value."""
+    arrays = [_column([row[each.name] for row in rows], each.type) for each in columns]
+    return pa.Table.from_arrays(arrays, schema=columns)
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Text, bytes, truth values or float64."""
+    there = _bits([each is not None for each in values])
+    if kind == pa.bool_():
+        buffers = [there, _bits(values)]
+    elif kind == pa.float64():
+        buffers = [there, pa.py_buffer(np.array([each or 0 for each in values], np.float64))]
+    else:
+        texts = [each.encode() if isinstance(each, str) else each or b"" for each in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        buffers = [there, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _features(records: Sequence[Record], dtype: FeatureType, kind: pa.DataType) -> pa.Array:
     """The column of these records; `kind` is the type of the lists."""
     values = np.zeros((len(records), kind.list_size), dtype)
     for row, record in zip(values, records, strict=True):
         if record.features is not None:
             row[:] = numbers(record, dtype)
-    missing = pa.array([record.features is None for record in records])
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind, mask=missing)
+    there = _bits([record.features is not None for record in records])
+    elements = pa.Array.from_buffers(kind.value_type, values.size, [None, pa.py_buffer(values)])
+    return pa.Array.from_buffers(kind, len(records), [there], children=[elements])
+
+
+def _bits(values: Sequence[object]) -> pa.Buffer:
+    """A bit for each, the first of them the lowest of a byte."""
+    return pa.py_buffer(np.packbits(np.array(values, bool), bitorder="little"))
 
 
 def errors(output: Path | IO[bytes]) -> Iterator[str]:

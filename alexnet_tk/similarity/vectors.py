@@ -151,11 +151,13 @@ class ParquetVectors(Vectors):
         self.starts, self.rows = starts, row
 
     def read(self, block: int) -> tuple[Rows, Values]:
-        """Read a group's features."""
+        """Read a group's features; by DLPack, since `to_numpy` imports pandas where that is installed."""
+        import pyarrow.compute as pc
+
         column = self._read(block, "features")
-        there = column.is_valid().to_numpy(zero_copy_only=False)
-        values = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.units)
-        return self.starts[block] + there.nonzero()[0], to_float32(values)
+        there = np.from_dlpack(pc.indices_nonzero(column.is_valid())).astype(np.int64)
+        values = np.from_dlpack(column.flatten()).reshape(-1, self.units)
+        return self.starts[block] + there, to_float32(values)
 
     def read_paths(self, rows: Collection[int]) -> dict[int, str]:
         """Read the names in the groups that hold the rows."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from torch import nn
 
 from alexnet_tk import zoo
@@ -21,6 +22,7 @@ from alexnet_tk.exporting import export
 from alexnet_tk.importing import import_weights
 from alexnet_tk.importing.torchvision import MODULES, _state_dict
 from alexnet_tk.inference.model import open_model
+from alexnet_tk.training import train
 from alexnet_tk.training.checkpoint import Checkpoint
 
 CHANNELS, HIDDEN, CLASSES = (8, 16, 24, 24, 16), 20, 1000  # the zoo's files have 96 to 256 and 4096
@@ -189,6 +191,31 @@ def test_the_recipes_match_the_files(tmp_path: Path, caffe: Graph, order: str, n
     checkpoint = import_weights(tmp_path / "zoo.onnx", tmp_path / "model.pt")
     widths = (f"network.channels={list(CHANNELS)}", f"network.hidden=[{HIDDEN},{HIDDEN}]")
     assert checkpoint.recipe == zoo.recipe(name).override(*widths)
+
+
+def test_the_authors_network_begins_with_caffes_weights(tmp_path: Path, caffe: Graph) -> None:
+    """Red first, and twice as large where dropout halves what a layer reads; for other labels f8 is new."""
+    onnx.save(caffe(size=224), tmp_path / "zoo.onnx")
+    imported = import_weights(tmp_path / "zoo.onnx", tmp_path / "caffe.pt")
+    for number, path in enumerate(("train/a", "train/b", "val/a", "val/b")):
+        (tmp_path / path).mkdir(parents=True)
+        Image.new("RGB", (256, 256), (60 * number, 9, 200)).save(tmp_path / path / "1.png")
+    widths = (f"network.channels={list(CHANNELS)}", f"network.hidden=[{HIDDEN},{HIDDEN}]")
+    trained = train(
+        tmp_path,
+        recipe="krizhevsky-2012",
+        settings=(*widths, "train.epochs=1", "train.lr=1e-12", "train.bias_lr=1e-6"),
+        initial=tmp_path / "caffe.pt",
+        output=tmp_path / "model.pt",
+        device="cpu",
+    )
+    for name, weight in imported.weights.items():
+        now = trained.weights[name]
+        if name.startswith("f8."):
+            assert len(now) == 2
+            continue
+        expected = weight.flip(1) if name == "c1.weight" else 2 * weight if name == "f7.weight" else weight
+        torch.testing.assert_close(now, expected, rtol=0, atol=1e-6)
 
 
 def test_a_constant_node_is_a_constant(tmp_path: Path, caffe: Graph) -> None:

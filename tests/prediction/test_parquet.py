@@ -1,8 +1,11 @@
 """Answers as Parquet: made of a journal, taken up after any end."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +152,43 @@ def test_a_complete_output_that_was_damaged_is_refused(tmp_path: Path, keep: int
         answers(output, PLAN, resume=True),
     ):
         pass
+
+
+@given(many=records, unknown=st.booleans())
+@settings(deadline=None)
+def test_columns_are_as_pyarrow_makes_them(many: list[Record], unknown: bool) -> None:
+    marked = [replace(each, unknown=number % 3 == 0) if unknown else each for number, each in enumerate(many)]
+    columns = parquet.schema(2, unknown)
+    table_rows = [parquet._row(each.row(2)) for each in marked]
+    table = parquet._table(table_rows, columns)
+    table.validate(full=True)
+    assert table.equals(pa.Table.from_pylist(table_rows, columns))
+
+
+PROGRAM = """
+import sys
+import numpy as np
+from pathlib import Path
+from alexnet_tk.inference.record import Record
+from alexnet_tk.prediction.feature_formats import choose_feature_format
+from alexnet_tk.prediction.formats import PARQUET
+from alexnet_tk.similarity.vectors import open_vectors
+
+records = [
+    Record("a.png", "", ("b",), (0.5,), features=np.ones(3, np.float32)),
+    Record("b.png", "empty file"),
+]
+PARQUET.complete(records, Path("answers.parquet"), 1)
+choose_feature_format(Path("f.parquet"), "float16").with_units(3).complete(records, Path("f.parquet"), 0)
+vectors = open_vectors(Path("f.parquet"))
+assert [values.tolist() for _, values in vectors.blocks()] == [[[1, 1, 1]]]
+assert vectors.paths([1]) == {1: "b.png"}
+print("pandas" in sys.modules)
+"""
+
+
+def test_pandas_is_not_imported(tmp_path: Path) -> None:
+    """It takes longer than the writing; pyarrow's own converters import it."""
+    pytest.importorskip("pandas")
+    run = [sys.executable, "-c", PROGRAM]
+    assert subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "False\n"
