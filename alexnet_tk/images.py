@@ -21,7 +21,7 @@ from alexnet_tk.choices import Filter
 from alexnet_tk.errors import PictureError
 from alexnet_tk.files import PLACEHOLDER, placeholder
 from alexnet_tk.jpeg_file import START, WatchedJpeg, sound_jpeg
-from alexnet_tk.picture_values import Values, to_rgb
+from alexnet_tk.picture_values import Values, to_8_bits
 from alexnet_tk.png_file import SIGNATURE, sound_png
 from alexnet_tk.preprocess import Square
 
@@ -238,7 +238,7 @@ def _fit(
     picture = _upright(picture)
     if isinstance(file, WatchedJpeg):
         file.refuse_rest()
-    picture = to_rgb(picture, values)
+    picture = to_8_bits(picture, values)
 
     # One resize scales the centre square, and the crop is cut out of the result. Training cuts its crops out
     # of the same scaled squares, so prediction sees the same pixels as training.
@@ -246,6 +246,8 @@ def _fit(
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)
     scaled = picture.resize((resize, resize), FILTERS[square.filter], box=box)
+    if scaled.mode == "L":  # not before: three equal channels are scaled to the same, three times as slowly
+        scaled = scaled.convert("RGB")
     return square.centre(np.asarray(scaled))  # type: ignore[no-any-return]
 
 

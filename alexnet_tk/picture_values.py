@@ -50,8 +50,8 @@ class Values:
         return self == Values()
 
 
-def to_rgb(picture: Image.Image, values: Values) -> Image.Image:
-    """The decoded picture in mode RGB: every depth scaled to 8 bits, transparency on white.
+def to_8_bits(picture: Image.Image, values: Values) -> Image.Image:
+    """The decoded picture in mode L or RGB: every depth scaled to 8 bits, transparency on white.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def to_rgb(picture: Image.Image, values: Values) -> Image.Image:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture)
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
 
 
 def _stated(tags: Any) -> tuple[float, float] | None:
