@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from operator import attrgetter
 
 import pytest
 
@@ -13,12 +14,41 @@ from tests.documents.page import ALL, ROOT
 CARD = ROOT / "models" / "krizhevsky-2012" / "README.md"
 
 
+# What the card's rows say of "run 145, this recipe".
+DIFFERENCES: dict[int, dict[str, object]] = {
+    1: {"network.c1.padding_after": 3},
+    2: {"network.c1.then": ("lrn", "pool", "relu")},
+    3: {"network.c2.then": ("relu", "lrn", "spatial", "pool")},
+    4: {"network.lrn.convention": "divided"},
+    5: {"network.init": "authors"},
+    6: {"train.bias_lr": 2.0, "train.bias_schedule": "constant", "train.bias_weight_decay": 0.0},
+    7: {
+        "train.schedule": "steps",
+        "train.steps": (25, 51, 79),
+        "train.layer_rates": (("c1", 67, 0.1), ("c1", 72, 0.0)),
+    },
+    8: {"augment.color_divisor": 1.1, "augment.color_epochs": 66},
+    9: {"augment.group": 32},
+}
+
+
 def sibling(run: str) -> Network:
     """The network of the command that writes RUN.pt."""
     (words,) = (shlex.split(step.code) for step in ALL[CARD] if f"--output {run}.pt" in step.code)
     assert words[:5] == ["alexnet-tk", "train", "PACKED", "--recipe", "krizhevsky-2012"]
     settings = [words[place + 1] for place, word in enumerate(words) if word == "--set"]
     return zoo.recipe("krizhevsky-2012").override(*settings).network
+
+
+@pytest.mark.parametrize("number", DIFFERENCES)
+def test_a_difference_is_in_the_recipe_and_in_no_other(number: int) -> None:
+    """The recipe has the value, alexnet-2012 another, and the row names no other key."""
+    (row,) = re.findall(rf"^\| {number}\. .*$", CARD.read_text(encoding="utf-8"), re.MULTILINE)
+    for key, value in DIFFERENCES[number].items():
+        found, other = (attrgetter(key)(zoo.recipe(name)) for name in ("krizhevsky-2012", "alexnet-2012"))
+        assert (found, other != value) == (value, True)
+    for named in re.findall("`(.*?)`", row.split(" | ")[2]):
+        assert any(f".{key}".endswith(f".{named}") for key in DIFFERENCES[number])
 
 
 def test_the_network_has_the_papers_sizes() -> None:
