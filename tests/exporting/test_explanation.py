@@ -107,6 +107,24 @@ def test_a_network_that_scales_dropout_in_prediction(tmp_path: Path, make: Make)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_a_map_of_the_papers_size(tmp_path: Path, make: Make, device: str) -> None:
+    """6×6, of pictures of 224×224 through layers that are narrow."""
+    if device == "openvino":
+        pytest.importorskip("openvino", exc_type=ImportError)
+    c1 = "network.c1={kernel=11,stride=4,padding=2}"
+    checkpoint = make(tmp_path / "model.pt", "network.image_size=224", "preprocess.resize=256", c1)
+    export(tmp_path / "model.pt", lrn="decomposed", explain=True)
+    pixels = np.random.default_rng(3).integers(0, 256, (4, 7, 7, 3), np.uint8).repeat(32, 1).repeat(32, 2)
+    classifier = checkpoint.classifier()
+    expected = explanation(classifier.alexnet, classifier.network_input(torch.from_numpy(pixels))).numpy()
+    _, found = open_model(tmp_path / "model.onnx", device).run_with(pixels, EXPLANATION_NAME)
+    assert found.shape == expected.shape == (4, 6, 6)
+    largest = expected.max(axis=(1, 2), keepdims=True)
+    assert (largest > 0).all()
+    np.testing.assert_allclose(found / largest, expected / largest, atol=1e-5)
+
+
 def test_export_compares_it(tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "model.pt")
     found = export(tmp_path / "model.pt", explain=True)
