@@ -1,5 +1,6 @@
 """The text, the files and the page of an evaluation."""
 
+import base64
 import csv
 import json
 from collections import Counter
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_tk import sample
 from alexnet_tk.errors import OutputError, UsageError
 from alexnet_tk.evaluation import Evaluation, evaluate
+from alexnet_tk.exporting import export
+from alexnet_tk.inference import Classifier
 from tests.evaluation.known import LABELS, RecordedProgress, draw, write_folder, write_model
 
 
@@ -69,6 +73,27 @@ def test_the_page_shows_figures_and_true_labels(model: Path, tmp_path: Path) -> 
     assert all(each[4] for each in records if not each[1]), "thumbnails"
     assert run["figures"] == found.summary()
     assert run["figures"][0].startswith("top-1  accuracy ")
+
+
+def test_the_page_shows_what_answers_rest_on(fashion_mini: Path, tmp_path: Path) -> None:
+    """Those that `classify` gives, if the file has them; ten views have none."""
+    pictures, truth = sample.pictures("val")
+    wrong = (truth[:12].astype(np.int64) + 1) % len(sample.LABELS)
+    folder = write_folder(tmp_path / "data", pictures[:12], wrong, sample.LABELS)
+    model = tmp_path / "model.onnx"
+    export(fashion_mini, model, explain=True)
+    evaluate([model], folder, report=tmp_path / "page.html", device="cpu")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    records = json.loads(page.split('id="records">')[1].split("</script>")[0])
+    paths = sorted(map(str, folder.rglob("*.png")))
+    expected = Classifier(model, "cpu").classify(paths, thumbnails=True, explain=True)
+    assert [base64.b64decode(each[6]) for each in records] == [each.heat_thumbnail for each in expected]
+    assert all(each[6] for each in records)
+    evaluate([model], folder, report=tmp_path / "ten.html", crops=10, device="cpu")
+    page = (tmp_path / "ten.html").read_text(encoding="utf-8")
+    records = json.loads(page.split('id="records">')[1].split("</script>")[0])
+    assert len(records) == 12
+    assert not any(each[6] for each in records)
 
 
 def test_text_of_many_classes_shows_the_worst() -> None:
