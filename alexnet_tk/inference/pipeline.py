@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from contextlib import closing
+from contextlib import closing, nullcontext
 from math import ceil
 from threading import Semaphore
 from typing import Generic, TypeVar
@@ -14,6 +14,7 @@ from PIL import Image
 from alexnet_tk import images
 from alexnet_tk.choices import Crops
 from alexnet_tk.errors import PictureError, UsageError
+from alexnet_tk.inference.decoding_turns import DecodingTurns
 from alexnet_tk.inference.heat_map import overlay
 from alexnet_tk.inference.model import EXPLANATION_NAME, FEATURES_NAME, Model
 from alexnet_tk.inference.pictures import (
@@ -89,12 +90,15 @@ def answer(
     speed = Speed(workers, views, runs, model.faster)
     batches = enumerate(in_batches(pictures, size))
     turns = Semaphore(runs or workers)
+    decoding = DecodingTurns(workers)
 
     def work(numbered: tuple[int, list[Picture]]) -> tuple[Batch, Result]:
         number, taken = numbered
-        batch = _decode(model, taken, number * size, crops, thumbnails)
+        with nullcontext() if model.device.is_cuda else decoding.turn():  # a GPU is not to wait for pictures
+            batch = _decode(model, taken, number * size, crops, thumbnails)
         pad_to = size if model.device.prepares_shapes else 0
         _run(model, batch, crops, turns, pad_to, extras)
+        decoding.learn(batch.read + batch.decode, batch.infer)
         begun = time.perf_counter()
         result = finish(batch.pictures)
         batch.infer += time.perf_counter() - begun
