@@ -6,6 +6,7 @@ from math import ceil
 from threading import Condition
 
 MARGIN = 1.25  # more decoders than are needed on average, so that nobody waits where batches differ
+PATIENCE = 0.25  # seconds, for what takes long, such as reading URLs, before anything is known
 ENOUGH = 0.25  # seconds of work that tell something; before, what is done only once would count too much
 
 
@@ -26,9 +27,9 @@ class DecodingTurns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until this worker may decode."""
+        """Wait until it is this worker's turn to decode, but not for long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._decoding < self.limit)
+            self._changed.wait_for(lambda: self._decoding < self.limit, PATIENCE)
             self._decoding += 1
         try:
             yield

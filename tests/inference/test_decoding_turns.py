@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alexnet_tk.inference import decoding_turns
 from alexnet_tk.inference.decoding_turns import DecodingTurns
 
 seconds = st.floats(0, 10)
@@ -50,7 +51,8 @@ def test_somebody_may_always_decode(workers: int, batches: list[tuple[float, flo
         assert 1 <= turns.limit <= workers
 
 
-def test_no_more_than_the_limit_and_a_raised_limit_wakes() -> None:
+def test_no_more_than_the_limit_and_a_raised_limit_wakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_turns, "PATIENCE", 60)
     turns, inside, most = DecodingTurns(4), 0, 0
     entered, leave = threading.Semaphore(0), threading.Event()
 
@@ -76,6 +78,14 @@ def test_no_more_than_the_limit_and_a_raised_limit_wakes() -> None:
     for each in threads:
         each.join(60)
     assert (inside, most) == (0, 4)
+
+
+def test_nobody_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding_turns, "PATIENCE", 0.01)
+    turns = DecodingTurns(2)
+    with turns.turn(), turns.turn(), turns.turn():
+        turns.learn(0.1, 0.9)
+    assert turns.limit == 1
 
 
 def test_an_error_gives_the_turn_back() -> None:
