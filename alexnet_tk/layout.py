@@ -204,7 +204,11 @@ class Splits:
         """
         data, tree, notes = _open(data, classes_are_folders)
         if not tree.is_folder(data):
-            raise DataError(f"{data} is not a folder; DATA is a folder with one folder of pictures per class")
+            what = "is neither a folder nor an archive" if data.exists() else "does not exist"
+            raise DataError(
+                f"{data} {what}; DATA is a folder, or a .tar or .zip of one, with one folder of pictures per "
+                "class"
+            )
         folders, beside = list_class_folders(data, tree)
         if classes_are_folders:
             return cls(data, data, None, tree=tree, found=notes)

@@ -58,7 +58,7 @@ def test_the_layouts_of_data(model: Path, folder: Path, tmp_path: Path) -> None:
         evaluate([model], tmp_path / "both").top1.count
         == (answers(centre(pictures)).argmax(axis=1) == classes).sum()
     )
-    with pytest.raises(DataError, match="is not a folder"):
+    with pytest.raises(DataError, match="gone does not exist"):
         evaluate([model], tmp_path / "gone")
     with pytest.raises(DataError, match="holds no class folders"):
         evaluate([model], folder / "ant")

@@ -206,7 +206,7 @@ def test_archives_that_can_not_be_read(folder: Path, tmp_path: Path) -> None:
         pack(tmp_path / "cut.tar", tmp_path / "packed")
     with pytest.raises(InputError, match=r"rubbish\.zip can't be read as an archive"):
         pack(tmp_path / "rubbish.zip", tmp_path / "packed")
-    with pytest.raises(DataError, match=r"none\.zip is not a folder"):
+    with pytest.raises(DataError, match=r"none\.zip does not exist"):
         pack(tmp_path / "none.zip", tmp_path / "packed")
     (tmp_path / "folder.tar").mkdir()
     with pytest.raises(DataError, match=r"folder\.tar holds 0 class folders"):
